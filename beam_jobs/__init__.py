@@ -1,0 +1,1 @@
+"""What fans out: Apache Beam pipelines and the parts they share."""

@@ -1,0 +1,1 @@
+"""What is computed: networks, codecs, estimators, samplers, formulas; arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""What training reads: SeqIO tasks, vocabularies and metrics."""

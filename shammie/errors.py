@@ -1,0 +1,69 @@
+"""Errors for people: one line that names the thing and the cure, and an exit code that is not 0."""
+
+import errno
+import sys
+import traceback
+from collections.abc import Callable
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class UserError(ValueError):
+    """Something the person at the terminal can mend.
+
+    Its text is one line: what is wrong, with the offending value, then what to do.
+    """
+
+    def __init__(self, problem: str, cure: str = "") -> None:
+        self.problem, self.cure = problem, cure
+        super().__init__(f"{problem}; {cure}" if cure else problem)
+
+
+_CURES = {
+    errno.ENOSPC: "the disk is full: free some room and run the same command again, finished work is kept",
+    errno.EDQUOT: "the disk quota is used up: free some room and run the same command again, finished work is kept",
+    errno.EACCES: "no permission: check the file's owner and mode",
+    errno.EPERM: "no permission: check the file's owner and mode",
+    errno.ENOENT: "it does not exist: check the path",
+    errno.EISDIR: "it is a directory: name a file",
+    errno.ENOTDIR: "part of the path is a file: check the path",
+    errno.EROFS: "the file system is read-only: choose another place",
+}
+
+
+def one_line(error: BaseException) -> str:
+    """The error as one line for a terminal: the thing, then the cure where one is known."""
+    if isinstance(error, OSError) and error.errno in _CURES:
+        return f"{error.filename or error.strerror}: {_CURES[error.errno]}"
+    if isinstance(error, MemoryError):
+        return "out of memory; use smaller units, shards or batches"
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
+def run_for_people(main: Callable[[], int | None], *, debug: bool = False, program: str = "shammie") -> int:
+    """Runs a command's main; failures become one line on stderr and an exit code.
+
+    Args:
+        main: the command; its return value is the exit code (None means 0).
+        debug: show stack traces.
+        program: the name that starts the line.
+
+    Returns:
+        0, main's own code, 2 for any error, 130 when interrupted.
+    """
+    try:
+        return main() or 0
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted; the same command resumes", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_USER_ERROR
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        hint = "" if isinstance(error, UserError | OSError) or debug else " (--debug shows where)"
+        print(f"{program}: {one_line(error)}{hint}", file=sys.stderr)
+        return EXIT_USER_ERROR

@@ -1,0 +1,1 @@
+"""What runs: one module per system that declares its DAG, and the engine under them."""
