@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from llvmlite import ir
+from numba.core import config
+from numba.extending import intrinsic
 
 from shammie.files import cache_directory
 
-numba.config.CACHE_DIR = str(cache_directory() / "numba")
+config.__dict__["CACHE_DIR"] = str(cache_directory() / "numba")
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -18,3 +21,26 @@ def compiled(function: Callable[..., Any]) -> Any:
 def inlined(function: Callable[..., Any]) -> Any:
     """Compiles a small function into its callers."""
     return numba.njit(inline="always")(function)
+
+
+@intrinsic
+def copy_16_bytes(typing_context: Any, target: Any, target_at: Any, source: Any, source_at: Any) -> Any:
+    """Moves 16 bytes: `copy_16_bytes(target, target_at, source, source_at)`, between uint8 arrays.
+
+    No bounds are checked: both arrays must have 16 bytes from the index on. A loop over bytes is six times slower,
+    since numba cannot know that the arrays do not overlap.
+    """
+    signature = numba.types.void(target, numba.types.int64, source, numba.types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(8), 16).as_pointer()
+        pointers = []
+        for kind, array, at in zip(signature.args[::2], arguments[::2], arguments[1::2], strict=True):
+            data = context.make_array(kind)(context, builder, array).data
+            pointers.append(builder.bitcast(builder.gep(data, [at]), vector))
+        loaded = builder.load(pointers[1])
+        loaded.align = 1
+        builder.store(loaded, pointers[0]).align = 1
+        return context.get_dummy_value()
+
+    return signature, generate

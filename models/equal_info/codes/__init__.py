@@ -1,0 +1,14 @@
+"""The codes: each a small module with three functions.
+
+    propose(m1, vocab_size, window_bits) -> Candidates     what M1 offers
+    prune(candidates, text, vocab_size) -> Dictionary      what becomes a token
+    segment(dictionary, text) -> codes                     how text is read (longest match, so far in all)
+
+To add a code, write such a module and name it in CODES.
+"""
+
+from types import ModuleType
+
+from models.equal_info.codes import delay, full, greedy, pruned
+
+CODES: dict[str, ModuleType] = {"greedy": greedy, "delay": delay, "full": full, "pruned": pruned}

@@ -1,0 +1,233 @@
+"""M1, the byte model that compresses: networks, training on windows, and integer frequencies for the coder.
+
+M1 only ever sees a window from its start, a few bytes, so it is trained on just that: random places of the text,
+a start symbol, the bytes that follow. n = rows, L = window length.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import flax.linen as nn
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from models.equal_info.coder import cumulative_frequencies
+from models.lm import DecoderLM, LMConfig
+from models.training import adamw_with_cosine, initial_state, next_token_loss, train_step
+from shammie.files import canonical_json
+
+START = 256
+ROWS = 1024  # every network call has this many rows: other shapes may round differently
+
+
+@dataclass(frozen=True)
+class M1Config:
+    """The network and its training.
+
+    Attributes:
+        kind: "recurrent" (one GRU, the default) or "decoder" (the paper's).
+        width: GRU units; the decoder's sizes are in `decoder`.
+        decoder: sizes of the decoder.
+        window_bytes: L, the length trained on.
+        batch: windows per step.
+        steps: optimizer steps.
+        learning_rate: peak of the schedule.
+    """
+
+    kind: Literal["recurrent", "decoder"] = "recurrent"
+    width: int = 128
+    decoder: LMConfig = field(default_factory=LMConfig)
+    window_bytes: int = 24
+    batch: int = 256
+    steps: int = 1200
+    learning_rate: float = 4e-3
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("recurrent", "decoder"):
+            raise ValueError(f'M1Config.kind must be "recurrent" or "decoder", got {self.kind!r}')
+
+
+class RecurrentLM(nn.Module):
+    """One GRU over bytes."""
+
+    width: int
+
+    def setup(self) -> None:
+        """Names the layers."""
+        self.embed = nn.Embed(START + 1, self.width)
+        self.cell = nn.GRUCell(self.width)
+        self.rnn = nn.RNN(self.cell)
+        self.logits = nn.Dense(256)
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Predicts each next byte; int [n, L] to float [n, L, 256]."""
+        return self.logits(self.rnn(self.embed(tokens)))
+
+    def one(self, memory: jax.Array, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Reads one token; float [n, width] and int [n] to the next memory and logits [n, 256]."""
+        memory, out = self.cell(memory, self.embed(tokens))
+        return memory, self.logits(out)
+
+
+def network_of(config: M1Config) -> RecurrentLM | DecoderLM:
+    """The untrained network."""
+    if config.kind == "recurrent":
+        return RecurrentLM(config.width)
+    return DecoderLM(replace(config.decoder, vocab_size=START + 1))
+
+
+def train_m1(
+    config: M1Config,
+    text: np.ndarray,
+    key: jax.Array,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> "M1":
+    """Trains on windows that start anywhere in the text.
+
+    Args:
+        config: the network and its training.
+        text: uint8 [bytes], longer than a window.
+        key: a JAX PRNG key; the same key, text and machine give the same network.
+        on_step: called every 10 steps with the step number and the loss in nats per byte.
+
+    Raises:
+        ValueError: the text is shorter than one window, or the loss is no longer finite.
+    """
+    if len(text) <= config.window_bytes:
+        raise ValueError(f"{len(text)} bytes of text are too few to train on: M1 needs over {config.window_bytes}")
+    network = network_of(config)
+    key, init_key = jax.random.split(key)
+    params = network.init(init_key, jnp.zeros((2, config.window_bytes), jnp.int32))["params"]
+
+    def loss(params: Any, windows: jax.Array) -> jax.Array:
+        inputs = jnp.pad(windows[:, :-1], ((0, 0), (1, 0)), constant_values=START)
+        logits = network.apply({"params": params}, inputs)
+        assert isinstance(logits, jax.Array)
+        return next_token_loss(logits[..., :256], windows)
+
+    optimizer = adamw_with_cosine(
+        peak_learning_rate=config.learning_rate, warmup_steps=100, steps=config.steps
+    )
+    state, step = initial_state(params, optimizer), train_step(loss, optimizer)
+    generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+    span = np.arange(config.window_bytes)
+    for number in range(config.steps):
+        starts = generator.integers(0, len(text) - config.window_bytes, config.batch)
+        state, value = step(state, text[starts[:, None] + span].astype(np.int32))
+        if number % 10 == 9 or number == config.steps - 1:
+            if not math.isfinite(float(value)):
+                raise ValueError(f"M1's loss is {float(value)} at step {number}; lower the learning rate")
+            on_step(number + 1, float(value))
+    return M1(config, jax.device_get(state.params))
+
+
+class M1:
+    """A trained byte model, read one byte at a time from a window's start.
+
+    Attributes:
+        config: its sizes.
+        params: its parameters, a pytree of arrays.
+    """
+
+    def __init__(self, config: M1Config, params: Any) -> None:
+        self.config, self.params = config, params
+        self._network = network_of(config)
+
+    def start(self, rows: int) -> np.ndarray:
+        """The memory before a window's first byte, for some rows."""
+        if self.config.kind == "recurrent":
+            return np.zeros((rows, self.config.width), np.float32)
+        return np.zeros((rows, 0), np.uint8)
+
+    def read(self, memory: np.ndarray, symbols: np.ndarray, precision: int) -> tuple[np.ndarray, np.ndarray]:
+        """Reads one symbol in each row.
+
+        Args:
+            memory: from `start` or an earlier `read`, [n, ...].
+            symbols: int [n], bytes, or START for a window's start.
+            precision: bits of the total frequency.
+
+        Returns:
+            The next memory, and the cumulative frequencies of the next byte, int32 [n, 257].
+        """
+        memories, frequencies = [], []
+        for start in range(0, max(len(symbols), 1), ROWS):
+            block, told = memory[start : start + ROWS], symbols[start : start + ROWS].astype(np.int32)
+            rows = len(told)
+            padding = ROWS - rows
+            block = np.pad(block, [(0, padding), *[(0, 0)] * (block.ndim - 1)])
+            told = np.pad(told, (0, padding))
+            if self.config.kind == "recurrent":
+                after, cumulative = self._read_recurrent(precision)(self.params, block, told)
+            else:
+                after, cumulative = self._read_decoder(block, told, precision)
+            memories.append(np.asarray(after)[:rows])
+            frequencies.append(np.asarray(cumulative)[:rows])
+        return np.concatenate(memories), np.concatenate(frequencies)
+
+    @functools.cache  # noqa: B019 - an M1 lives as long as its compiled functions
+    def _read_recurrent(self, precision: int) -> Callable[..., Any]:
+        @jax.jit
+        def read(params: Any, memory: jax.Array, symbols: jax.Array) -> tuple[jax.Array, jax.Array]:
+            out = self._network.apply({"params": params}, memory, symbols, method="one")
+            assert isinstance(out, tuple)
+            return out[0], cumulative_frequencies(out[1], precision)
+
+        return read
+
+    def _read_decoder(self, memory: np.ndarray, symbols: np.ndarray, precision: int) -> tuple[np.ndarray, jax.Array]:
+        """The decoder's memory is the window so far; it is read whole, padded to a power of two."""
+        if memory.shape[1] == 0 and symbols[0] == START:
+            window = np.full((len(symbols), 1), START, np.int32)
+        else:
+            after = np.concatenate([memory, symbols[:, None].astype(np.uint8)], axis=1)
+            window = np.pad(after.astype(np.int32), ((0, 0), (1, 0)), constant_values=START)
+        length = window.shape[1]
+        padded = np.pad(window, ((0, 0), (0, (1 << max(3, (length - 1).bit_length())) - length)))
+        cumulative = self._decoder_frequencies(precision)(self.params, padded, length - 1)
+        return window[:, 1:].astype(np.uint8), cumulative
+
+    @functools.cache  # noqa: B019
+    def _decoder_frequencies(self, precision: int) -> Callable[..., jax.Array]:
+        @jax.jit
+        def frequencies(params: Any, tokens: jax.Array, last: jax.Array) -> jax.Array:
+            logits = self._network.apply({"params": params}, tokens)
+            assert isinstance(logits, jax.Array)
+            return cumulative_frequencies(logits[:, last, :256], precision)
+
+        return frequencies
+
+    def to_bytes(self) -> bytes:
+        """The model as bytes: a line of JSON with the config, then the parameters in MessagePack."""
+        return canonical_json(asdict(self.config)).encode() + b"\n" + flax.serialization.msgpack_serialize(self.params)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "M1":
+        """The model that `to_bytes` wrote."""
+        import json
+
+        header, _, params = data.partition(b"\n")
+        settings = json.loads(header)
+        settings["decoder"] = LMConfig(**settings["decoder"])
+        return cls(M1Config(**settings), flax.serialization.msgpack_restore(params))
+
+
+def bits_per_byte(m1: M1, text: np.ndarray, windows: int = 4096, seed: int = 0) -> float:
+    """Held-out cross-entropy of integer frequencies over random windows, bits per byte, context reset per window."""
+    generator = np.random.default_rng(seed)
+    span = np.arange(m1.config.window_bytes)
+    starts = generator.integers(0, max(1, len(text) - m1.config.window_bytes), windows)
+    bytes_of = text[starts[:, None] + span]
+    memory, symbols = m1.start(windows), np.full(windows, START)
+    bits = 0.0
+    for column in range(m1.config.window_bytes):
+        memory, cumulative = m1.read(memory, symbols, 14)
+        symbols = bytes_of[:, column]
+        frequency = np.take_along_axis(np.diff(cumulative, axis=1), symbols[:, None].astype(np.int64), 1)
+        bits -= float(np.log2(frequency / 2**14).sum())
+    return bits / bytes_of.size

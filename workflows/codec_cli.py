@@ -1,0 +1,118 @@
+"""`shammie encode` and `shammie decode`: text to codes and back, streaming.
+
+Codes are little-endian uint16, one behind another, with nothing else around them. Long input is read in blocks;
+only a token border can end a block's codes, so the output does not depend on the block size.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import numpy as np
+
+from models.equal_info.codec import Codec
+from shammie.errors import UserError
+from shammie.files import open_read, writing
+
+BLOCK_BYTES = 1 << 22
+_CODE = np.dtype("<u2")
+
+
+def add_encode_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags of `shammie encode`."""
+    _add_arguments(parser, "text to encode", "the codes, little-endian uint16")
+
+
+def add_decode_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the flags of `shammie decode`."""
+    _add_arguments(parser, "codes to decode, little-endian uint16", "the text")
+
+
+def encode(args: argparse.Namespace) -> int:
+    """Encodes a file, or what comes on stdin, as one document."""
+    codec = Codec.load(args.codec)
+    with _source(args.file) as source, _sink(args.output) as sink:
+        held = b""
+        for block in _blocks(source):
+            held += block
+            if not codec.lossless:
+                continue  # its codes do not tell where tokens end: encoded whole, at the end
+            codes = codec.encode(held, threads=args.threads)
+            settled = codes[: _settled(codec, codes)]
+            held = held[codec.decoded_size(settled) :]
+            sink.write(settled.astype(_CODE).tobytes())
+            sink.flush()
+        sink.write(codec.encode(held, threads=args.threads).astype(_CODE).tobytes())
+    return 0
+
+
+def decode(args: argparse.Namespace) -> int:
+    """Decodes a file of codes, or what comes on stdin.
+
+    Raises:
+        UserError: an odd number of bytes, or a code that the codec does not have.
+    """
+    codec = Codec.load(args.codec)
+    done = 0
+    with _source(args.file) as source, _sink(args.output) as sink:
+        held = b""
+        for block in _blocks(source):
+            held += block
+            whole = len(held) // _CODE.itemsize * _CODE.itemsize
+            codes = np.frombuffer(held[:whole], _CODE)
+            try:
+                sink.write(codec.decode(codes))
+            except ValueError as error:
+                raise UserError(
+                    f"{args.file}: {error} (codes before this block: {done})", "is it of this codec? see --codec"
+                ) from error
+            sink.flush()
+            done += len(codes)
+            held = held[whole:]
+        if held:
+            raise UserError(f"{args.file} ends in half a code", "it is cut off, or no file of uint16 codes")
+    return 0
+
+
+def _settled(codec: Codec, codes: np.ndarray) -> int:
+    """How many of a block's codes stand whatever text follows.
+
+    A token is decided once as many bytes follow its start as the longest token has.
+    """
+    longest = int(codec.dictionary.trie.depth[-1])
+    return max(0, len(codes) - longest)
+
+
+def _add_arguments(parser: argparse.ArgumentParser, source: str, sink: str) -> None:
+    parser.add_argument("file", nargs="?", default="-", metavar="FILE", help=f"{source}; - is stdin (default)")
+    parser.add_argument("-o", "--output", default="-", help=f"{sink}; - is stdout (default)")
+    parser.add_argument("--codec", default="default", help="a codec's artefact (default: the shipped one)")
+    parser.add_argument("--threads", type=int, default=1, help="threads for encoding (default 1)")
+
+
+def _blocks(source: IO[bytes]) -> Iterator[bytes]:
+    """What is there, without waiting for a full block where the source is a pipe."""
+    read = getattr(source, "read1", source.read)
+    while block := read(BLOCK_BYTES):
+        yield block
+
+
+@contextmanager
+def _source(path: str) -> Iterator[IO[bytes]]:
+    if path == "-":
+        yield sys.stdin.buffer
+    else:
+        with open_read(path) as file:
+            yield file
+
+
+@contextmanager
+def _sink(path: str) -> Iterator[IO[bytes]]:
+    if path == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    else:
+        with writing(path) as file:
+            yield file

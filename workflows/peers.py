@@ -1,0 +1,155 @@
+"""The tokenizers that ours are measured against, trained on the spot, with settings that lose nothing.
+
+Each trains on the same text to the same vocabulary size, and encodes the way it does fastest. They are optional
+(`pip install 'shammie[peers]'`).
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shammie.errors import UserError
+
+CHUNK_BYTES = 4000  # SentencePiece drops longer "sentences"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A trained tokenizer.
+
+    Attributes:
+        name: for tables.
+        vocab_size: its tokens.
+        encode: list of UTF-8 documents -> list of token rows.
+        decode: list of token rows -> list of texts.
+    """
+
+    name: str
+    vocab_size: int
+    encode: Callable[[list[bytes]], list[Any]]
+    decode: Callable[[list[Any]], list[bytes]]
+
+
+def chunks(documents: Sequence[bytes]) -> list[str]:
+    """Documents as strings of at most a few thousand bytes, cut after a line's end; nothing is lost."""
+    out: list[str] = []
+    for document in documents:
+        part = io.StringIO()
+        for line in document.decode("utf-8", "replace").splitlines(keepends=True):
+            if part.tell() + len(line) > CHUNK_BYTES and part.tell():
+                out.append(part.getvalue())
+                part = io.StringIO()
+            part.write(line)
+        for start in range(0, part.tell(), CHUNK_BYTES):
+            out.append(part.getvalue()[start : start + CHUNK_BYTES])
+    return out
+
+
+def sentencepiece_peer(kind: str, documents: Sequence[bytes], vocab_size: int, *, cross_words: bool = False) -> Peer:
+    """SentencePiece, "bpe" or "unigram": identity normalization, byte fallback, whitespace pieces, no dummy prefix.
+
+    Args:
+        kind: the model type.
+        documents: training text.
+        vocab_size: of the model, control symbols included.
+        cross_words: pieces may contain spaces inside.
+    """
+    try:
+        import sentencepiece
+    except ImportError as error:
+        raise UserError("SentencePiece is not installed", "pip install 'shammie[peers]'") from error
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(chunks(documents)),
+        model_writer=model,
+        model_type=kind,
+        vocab_size=vocab_size,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        add_dummy_prefix=False,
+        allow_whitespace_only_pieces=True,
+        split_by_whitespace=not cross_words,
+        character_coverage=1.0,
+        user_defined_symbols=["\n"],
+        max_sentencepiece_length=16,
+        hard_vocab_limit=False,
+        num_threads=2,
+        minloglevel=2,
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    crossing = " crossing words" if cross_words else ""
+    return Peer(
+        f"SentencePiece {kind.upper() if kind == 'bpe' else kind.capitalize()}{crossing}",
+        processor.get_piece_size(),
+        lambda texts: processor.encode([text.decode() for text in texts], num_threads=1),
+        lambda rows: [text.encode() for text in processor.decode(rows, num_threads=1)],
+    )
+
+
+def byte_bpe(documents: Sequence[bytes], vocab_size: int) -> Any:
+    """A Hugging Face byte-level BPE tokenizer, trained."""
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise UserError("tokenizers is not installed", "pip install 'shammie[peers]'") from error
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()  # pyright: ignore
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(chunks(documents), trainer)
+    return tokenizer
+
+
+def hugging_face_peer(tokenizer: Any) -> Peer:
+    """The trained BPE in the tokenizers library."""
+    return Peer(
+        "HF byte-level BPE",
+        tokenizer.get_vocab_size(),
+        lambda texts: [e.ids for e in tokenizer.encode_batch_fast([text.decode() for text in texts])],
+        lambda rows: [text.encode() for text in tokenizer.decode_batch(rows)],
+    )
+
+
+def tiktoken_peer(tokenizer: Any) -> Peer:
+    """The same BPE vocabulary in tiktoken, whose merges are its token order."""
+    try:
+        import tiktoken
+    except ImportError as error:
+        raise UserError("tiktoken is not installed", "pip install 'shammie[peers]'") from error
+    to_byte = {character: byte for byte, character in _byte_alphabet().items()}
+    ranks = {
+        bytes(to_byte[character] for character in token): number for token, number in tokenizer.get_vocab().items()
+    }
+    pattern = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+    encoding = tiktoken.Encoding("trained-here", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    return Peer(
+        "tiktoken",
+        len(ranks),
+        lambda texts: [encoding.encode_ordinary(text.decode()) for text in texts],
+        lambda rows: [encoding.decode_bytes(row) for row in rows],
+    )
+
+
+def _byte_alphabet() -> dict[int, str]:
+    """The printable character that byte-level BPE writes for each byte: its own where it has one."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+
+
+def all_peers(documents: Sequence[bytes], vocab_size: int) -> list[Peer]:
+    """Every peer at one vocabulary size; one that cannot reach the size (too little text) is at what it reached."""
+    bpe = byte_bpe(documents, vocab_size)
+    return [
+        sentencepiece_peer("bpe", documents, vocab_size),
+        sentencepiece_peer("bpe", documents, vocab_size, cross_words=True),
+        sentencepiece_peer("unigram", documents, vocab_size),
+        hugging_face_peer(bpe),
+        tiktoken_peer(bpe),
+    ]
