@@ -1,9 +1,10 @@
 """Errors for people: one line that names the thing and the cure, and an exit code that is not 0."""
 
+import difflib
 import errno
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -18,6 +19,24 @@ class UserError(ValueError):
     def __init__(self, problem: str, cure: str = "") -> None:
         self.problem, self.cure = problem, cure
         super().__init__(f"{problem}; {cure}" if cure else problem)
+
+
+def unknown(kind: str, name: str, known: Iterable[str], cure: str = "") -> UserError:
+    """The error for a name that is not one of the known ones: it lists the nearest, or all of them.
+
+    Args:
+        kind: what the name should name, such as "system".
+        name: what was given.
+        known: the names that exist.
+        cure: what else to do, after the names.
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    else:
+        hint = f"there are: {', '.join(known[:20])}" if known else "there are none"
+    return UserError(f"unknown {kind} {name!r}", f"{hint} {cure}".strip())
 
 
 _CURES = {

@@ -53,7 +53,48 @@ def list_directory(path: str | os.PathLike[str]) -> list[str]:
     if is_local(path):
         return sorted(os.listdir(path)) if os.path.isdir(path) else []
     filesystem, inner = _remote(path)
+    if not filesystem.isdir(inner):
+        return []
     return sorted(p.rstrip("/").rsplit("/", 1)[-1] for p in filesystem.ls(inner, detail=False))
+
+
+def is_directory(path: str | os.PathLike[str]) -> bool:
+    """Whether the path is a directory that is there."""
+    path = os.fspath(path)
+    if is_local(path):
+        return os.path.isdir(path)
+    filesystem, inner = _remote(path)
+    return filesystem.isdir(inner)
+
+
+def file_sizes(directory: str | os.PathLike[str]) -> dict[str, int]:
+    """Every file below a directory: its path from there, with forward slashes, to its size in bytes."""
+    directory = os.fspath(directory)
+    if is_local(directory):
+        root = Path(directory)
+        return {p.relative_to(root).as_posix(): p.stat().st_size for p in sorted(root.rglob("*")) if p.is_file()}
+    filesystem, inner = _remote(directory)
+    start = len(filesystem._strip_protocol(inner).rstrip("/")) + 1
+    found = filesystem.find(inner, detail=True)
+    return {path[start:]: int(about["size"]) for path, about in sorted(found.items())}
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """Makes renames within a local directory survive a power cut; nothing to do for a remote one."""
+    path = os.fspath(path)
+    if is_local(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def copy(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Copies one file; the copy appears whole or not at all."""
+    with open_read(source) as reading, writing(target) as file:
+        while chunk := reading.read(CHUNK_BYTES):
+            file.write(chunk)
 
 
 def remove(path: str | os.PathLike[str]) -> None:
@@ -146,7 +187,7 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 
 def cache_directory() -> Path:
-    """A writable folder for what can be made again: SHAMMIE_CACHE, else XDG_CACHE_HOME/shammie, else a temporary one."""
+    """A writable folder for what can be made again: SHAMMIE_CACHE, XDG_CACHE_HOME/shammie or a temporary one."""
     import tempfile
 
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")

@@ -24,12 +24,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 
 
 @intrinsic
-def copy_16_bytes(typing_context: Any, target: Any, target_at: Any, source: Any, source_at: Any) -> Any:
-    """Moves 16 bytes: `copy_16_bytes(target, target_at, source, source_at)`, between uint8 arrays.
-
-    No bounds are checked: both arrays must have 16 bytes from the index on. A loop over bytes is six times slower,
-    since numba cannot know that the arrays do not overlap.
-    """
+def _copy_16_bytes(typing_context: Any, target: Any, target_at: Any, source: Any, source_at: Any) -> Any:
     signature = numba.types.void(target, numba.types.int64, source, numba.types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -44,3 +39,11 @@ def copy_16_bytes(typing_context: Any, target: Any, target_at: Any, source: Any,
         return context.get_dummy_value()
 
     return signature, generate
+
+
+copy_16_bytes: Any = _copy_16_bytes
+"""copy_16_bytes(target, target_at, source, source_at): one unaligned 16-byte move between uint8 arrays.
+
+No bounds are checked: both arrays must have 16 bytes from the index on. A loop over bytes is six times slower, since
+numba cannot know that the arrays do not overlap.
+"""

@@ -16,8 +16,7 @@ from models.equal_info.m1 import M1, M1Config
 from models.equal_info.proxy import bigram_bits_per_byte
 from shammie.errors import UserError
 from shammie.progress import Progress
-
-TIMED_REPEATS = 5
+from workflows.bench.table import Table, median_seconds
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def build(spec: CodeSpec, m1: M1, text: np.ndarray, notes: dict[str, Any] | None
 
 def measure_codec(name: str, codec: Codec, train: Sequence[bytes], test: Sequence[bytes]) -> Measured:
     """Density, one-thread speed, losslessness and learnability of a codec."""
-    rows, back = codec.encode_batch(test), []
+    rows = codec.encode_batch(test)
     encode_s = median_seconds(lambda: codec.encode_batch(test))
     joined = np.concatenate(rows)
     decode_s = median_seconds(lambda: codec.decode(joined))
@@ -135,17 +134,6 @@ def measured(
     )
 
 
-def median_seconds(call: Any, repeats: int = TIMED_REPEATS) -> float:
-    """The median time of a call, after one that warms up."""
-    call()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the flags of `shammie codes`."""
     parser.add_argument(
@@ -164,8 +152,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compiles each code and prints one table."""
     import jax
-
-    from workflows.bench.table import Table
 
     specs = [spec_of(text) for text in args.codes.split(",")]
     train, test = _documents(args.train, args.test)

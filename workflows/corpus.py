@@ -45,9 +45,9 @@ def embedded_documents() -> list[Document]:
     return list(without_near_duplicates(capped(documents)))
 
 
-def split_of(folder: str, *, seed: int = 0, held_out_percent: int = 8) -> str:
+def split_of(folder: str, held_out_percent: int = 8) -> str:
     """The split of a folder: by hash, so many percent each to validation and test."""
-    place = int.from_bytes(hashlib.sha256(f"{seed}:{folder}".encode()).digest()[:8], "big") % 100
+    place = int.from_bytes(hashlib.sha256(folder.encode()).digest()[:8], "big") % 100
     return "test" if place < held_out_percent else "validation" if place < 2 * held_out_percent else "train"
 
 
@@ -86,11 +86,11 @@ def manifest(documents: Iterable[Document]) -> dict[str, str]:
     return {document.name: hashlib.sha256(document.text).hexdigest() for document in documents}
 
 
-def by_split(documents: Iterable[Document], *, seed: int = 0) -> dict[str, list[Document]]:
+def by_split(documents: Iterable[Document]) -> dict[str, list[Document]]:
     """Documents by split."""
     out: dict[str, list[Document]] = defaultdict(list)
     for document in documents:
-        out[split_of(document.folder, seed=seed)].append(document)
+        out[split_of(document.folder)].append(document)
     return {split: out[split] for split in SPLITS}
 
 

@@ -4,6 +4,7 @@ Each trains on the same text to the same vocabulary size, and encodes the way it
 (`pip install 'shammie[peers]'`).
 """
 
+import importlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,13 @@ class Peer:
     decode: Callable[[list[Any]], list[bytes]]
 
 
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(f"the peer library {name} is not installed", "pip install 'shammie[peers]'") from error
+
+
 def chunks(documents: Sequence[bytes]) -> list[str]:
     """Documents as strings of at most a few thousand bytes, cut after a line's end; nothing is lost."""
     out: list[str] = []
@@ -55,10 +63,7 @@ def sentencepiece_peer(kind: str, documents: Sequence[bytes], vocab_size: int, *
         vocab_size: of the model, control symbols included.
         cross_words: pieces may contain spaces inside.
     """
-    try:
-        import sentencepiece
-    except ImportError as error:
-        raise UserError("SentencePiece is not installed", "pip install 'shammie[peers]'") from error
+    sentencepiece = _library("sentencepiece")
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(chunks(documents)),
@@ -90,13 +95,10 @@ def sentencepiece_peer(kind: str, documents: Sequence[bytes], vocab_size: int, *
 
 def byte_bpe(documents: Sequence[bytes], vocab_size: int) -> Any:
     """A Hugging Face byte-level BPE tokenizer, trained."""
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise UserError("tokenizers is not installed", "pip install 'shammie[peers]'") from error
+    tokenizers = _library("tokenizers")
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()  # pyright: ignore
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=vocab_size,
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
@@ -118,10 +120,7 @@ def hugging_face_peer(tokenizer: Any) -> Peer:
 
 def tiktoken_peer(tokenizer: Any) -> Peer:
     """The same BPE vocabulary in tiktoken, whose merges are its token order."""
-    try:
-        import tiktoken
-    except ImportError as error:
-        raise UserError("tiktoken is not installed", "pip install 'shammie[peers]'") from error
+    tiktoken = _library("tiktoken")
     to_byte = {character: byte for byte, character in _byte_alphabet().items()}
     ranks = {
         bytes(to_byte[character] for character in token): number for token, number in tokenizer.get_vocab().items()

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -90,10 +91,10 @@ class Codec:
         """The codes of many documents, each from its own start: a list of uint16 arrays."""
         offsets = np.zeros(len(texts) + 1, np.int64)
         np.cumsum([len(text) for text in texts], out=offsets[1:])
-        joined = b"".join(texts) if all(isinstance(text, bytes) for text in texts) else b"".join(map(bytes, texts))
+        joined = b"".join([text if isinstance(text, bytes) else bytes(text) for text in texts])
         codes, ends = self.encode_documents(joined, offsets, threads=threads)
         borders = ends.tolist()
-        return [codes[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+        return [codes[start:end] for start, end in pairwise(borders)]
 
     def encode_documents(
         self, buffer: Bytes, offsets: np.ndarray, *, threads: int = 1
@@ -117,16 +118,25 @@ class Codec:
         units, emits = self._automaton.units, self._automaton.emits
 
         def encode_part(part: slice) -> None:
-            kernels.encode_pieces(
-                units, emits, text, starts[part], ends[part], codes, counts[part], states[part]
-            )
+            kernels.encode_pieces(units, emits, text, starts[part], ends[part], codes, counts[part], states[part])
 
         def join_part(part: slice) -> tuple[np.ndarray, np.ndarray]:
             first = first_pieces[part.start : part.stop + 1]
             size = int(offsets[part.stop] - offsets[part.start])
             joined, joined_ends = np.empty(size, np.uint16), np.zeros(part.stop - part.start, np.int64)
             kernels.join_pieces(
-                units, emits, text, starts, ends, codes, counts, states, self._lengths_of_any, first, joined, joined_ends
+                units,
+                emits,
+                text,
+                starts,
+                ends,
+                codes,
+                counts,
+                states,
+                self._lengths_of_any,
+                first,
+                joined,
+                joined_ends,
             )
             return joined[: joined_ends[-1] if len(joined_ends) else 0], joined_ends
 
@@ -248,4 +258,4 @@ def _shares(ends: np.ndarray, threads: int) -> list[slice]:
     """Cuts items with rising ends into runs of about equal bytes, one for each thread."""
     wanted = np.linspace(0, ends[-1], threads + 1)[1:-1]
     borders = [0, *np.searchsorted(ends, wanted).tolist(), len(ends)]
-    return [slice(start, stop) for start, stop in zip(borders, borders[1:], strict=False) if stop > start]
+    return [slice(start, stop) for start, stop in pairwise(borders) if stop > start]

@@ -106,13 +106,10 @@ def train_m1(
 
     def loss(params: Any, windows: jax.Array) -> jax.Array:
         inputs = jnp.pad(windows[:, :-1], ((0, 0), (1, 0)), constant_values=START)
-        logits = network.apply({"params": params}, inputs)
-        assert isinstance(logits, jax.Array)
+        logits: Any = network.apply({"params": params}, inputs)
         return next_token_loss(logits[..., :256], windows)
 
-    optimizer = adamw_with_cosine(
-        peak_learning_rate=config.learning_rate, warmup_steps=100, steps=config.steps
-    )
+    optimizer = adamw_with_cosine(peak_learning_rate=config.learning_rate, warmup_steps=100, steps=config.steps)
     state, step = initial_state(params, optimizer), train_step(loss, optimizer)
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
     span = np.arange(config.window_bytes)
@@ -174,8 +171,7 @@ class M1:
     def _read_recurrent(self, precision: int) -> Callable[..., Any]:
         @jax.jit
         def read(params: Any, memory: jax.Array, symbols: jax.Array) -> tuple[jax.Array, jax.Array]:
-            out = self._network.apply({"params": params}, memory, symbols, method="one")
-            assert isinstance(out, tuple)
+            out: Any = self._network.apply({"params": params}, memory, symbols, method="one")
             return out[0], cumulative_frequencies(out[1], precision)
 
         return read
@@ -196,8 +192,7 @@ class M1:
     def _decoder_frequencies(self, precision: int) -> Callable[..., jax.Array]:
         @jax.jit
         def frequencies(params: Any, tokens: jax.Array, last: jax.Array) -> jax.Array:
-            logits = self._network.apply({"params": params}, tokens)
-            assert isinstance(logits, jax.Array)
+            logits: Any = self._network.apply({"params": params}, tokens)
             return cumulative_frequencies(logits[:, last, :256], precision)
 
         return frequencies

@@ -1,0 +1,1 @@
+"""Text to shards of model ids: `python -m beam_jobs.equal_info --input TEXT --output FOLDER`."""

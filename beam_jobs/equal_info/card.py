@@ -1,0 +1,51 @@
+"""The data card of a dataset: what is in it, how it was made, how to read it."""
+
+from typing import Any
+
+
+def card(splits: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    """The card as Markdown; the same text for the same data.
+
+    Args:
+        splits: manifest and stats of each split.
+    """
+    config = splits[0][0]["config"]
+    lines = [
+        "# Token streams by an Equal-Info codec",
+        "",
+        f"Text encoded by the `{config['codec_scheme']}` code of {config['codec_vocab_size']:,} tokens"
+        f" (arXiv:2404.03626), windows of {config['codec_window_bits']} bits.",
+        "The codec itself is `equal_info.codec` in this folder; decoding with it gives the text back, byte by byte,",
+        "unless the scheme is `greedy`, which loses text.",
+        "",
+        "| split | documents | text MB | tokens | bytes/token | examples | shards | bad records |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for manifest, stats in splits:
+        bad = sum(stats["dead_letters"].values())
+        lines.append(
+            f"| {manifest['config']['split']} | {stats['documents']:,} | {stats['text_bytes'] / 1e6:,.1f}"
+            f" | {stats['targets_tokens']:,} | {stats['bytes_per_token']:.3f} | {stats['examples']:,}"
+            f" | {len(manifest['shards'])} | {bad:,} |"
+        )
+    lines += [
+        "",
+        "Each example holds one feature, `targets`: model ids, where id = code + 2, 0 pads and 1 ends a document.",
+        "A document over the size limit comes as numbered continuations (feature `continuation`: 1, 2, …), one after",
+        "another in one shard; only the last has the end id.",
+        "",
+        "| setting | " + " | ".join(manifest["config"]["split"] for manifest, _ in splits) + " |",
+        "|---" * (len(splits) + 1) + "|",
+    ]
+    for key in sorted(config):
+        lines.append(f"| {key} | " + " | ".join(str(manifest["config"].get(key)) for manifest, _ in splits) + " |")
+    lines += [
+        "",
+        "Bad records are listed in `dead_letters.SPLIT.jsonl`; sha256 and size of every shard in",
+        "`manifest.SPLIT.json`. To read the dataset with SeqIO:",
+        "",
+        "    from seqio_tasks.equal_info import add_task",
+        "    task = add_task(FOLDER)",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,204 @@
+"""The two DoFns: a unit in, sorted files out; all sorted files in, a shard out."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.metrics import Metrics
+
+from beam_jobs import storage
+from beam_jobs.equal_info.config import CODEC_FILE
+from beam_jobs.equal_info.encode import COUNTED, Encoded, encode, fixed_size, whole
+from beam_jobs.ordering import source_key
+from beam_jobs.readers import read_unit
+from beam_jobs.records import DeadLetter, Documents, without_empty
+from beam_jobs.runner import for_the_driver
+from beam_jobs.shards import write_shard
+from beam_jobs.sorted_files import write_sorted
+from beam_jobs.units import Plan, ReadConfig
+from beam_jobs.work import Work, sorted_files
+from models.equal_info.codec import Codec
+from shammie.errors import UserError
+from shammie.files import join
+from shammie.packages import check_packages_are_ours
+
+NAMESPACE = "equal_info"
+_AT_HAND: dict[bytes, Codec] = {}
+
+
+class Encoder:
+    """What a worker holds to encode batches: codec, config and the keys of the sources.
+
+    Args:
+        plan: sources and units.
+        config: `config.dataset_config`.
+        codec: the dataset's codec.
+        threads: for the codec.
+    """
+
+    def __init__(self, plan: Plan, config: dict[str, Any], codec: Codec, threads: int) -> None:
+        self.plan, self.config, self.codec, self.threads = plan, config, codec, threads
+        self.keys = np.array([source_key(source.name) for source in plan.sources], np.uint64)
+        self.read = read_config(config)
+
+    def batches(self, unit: int) -> Iterator[tuple[Encoded, int] | DeadLetter]:
+        """A unit's batches, each with the number of empty documents that were left out, and its dead letters."""
+        for item in read_unit(self.plan, self.plan.units[unit], self.read):
+            yield item if isinstance(item, DeadLetter) else self.encode(item)
+
+    def encode(self, documents: Documents) -> tuple[Encoded, int]:
+        """One batch."""
+        documents, empty = without_empty(documents)
+        size, group = self.config["example_bytes"], self.config["group_documents"]
+        layout = fixed_size(documents, group=group, example_bytes=size) if size else whole(documents)
+        encoded = encode(
+            documents, layout, codec=self.codec, seed=self.config["seed"], keys=self.keys, threads=self.threads
+        )
+        return encoded, empty
+
+
+def codec_of(data: bytes, path: str) -> Codec:
+    """The codec of an artefact; the last one that this process made is not made again."""
+    if data not in _AT_HAND:
+        _AT_HAND.clear()
+        _AT_HAND[data] = Codec.from_bytes(data, name=path)
+    return _AT_HAND[data]
+
+
+def read_config(config: dict[str, Any]) -> ReadConfig:
+    """The reading part of `config.dataset_config`."""
+    names = ("documents", "text_field", "unit_bytes", "max_example_bytes")
+    return ReadConfig(**{name: config[name] for name in names})
+
+
+class EncodeUnit(beam.DoFn):
+    """Unit number in, unit number out; the work is in the work folder.
+
+    Args:
+        output: the dataset's folder.
+        split: the split.
+        threads: for the codec.
+    """
+
+    def __init__(self, output: str, split: str, threads: int) -> None:
+        self.output, self.split, self.threads = output, split, threads
+        self.driver = os.getpid()
+
+    def setup(self) -> None:
+        """Loads plan and codec, once per worker."""
+        with for_the_driver():
+            if os.getpid() != self.driver:  # a worker elsewhere may find other packages under our common names
+                check_packages_are_ours()
+            self.work = Work(self.output, self.split)
+            plan, config = self.work.read_plan()
+            path = join(self.output, CODEC_FILE)
+            codec = codec_of(storage.read_bytes(path), path)
+            if codec.fingerprint != config["codec_fingerprint"]:
+                raise UserError(f"{path} is another codec than the dataset's", "start over with --overwrite")
+            self.encoder = Encoder(plan, config, codec, self.threads)
+
+    def process(self, unit: int) -> Iterator[int]:
+        """Does the unit unless its report is there."""
+        with for_the_driver():
+            report = self.work.unit_report(unit)
+            stats = report["stats"] if report else self._do(unit)
+        for name in COUNTED:
+            Metrics.counter(NAMESPACE, name).inc(stats.get(name, 0))
+        Metrics.counter(NAMESPACE, "units_kept" if report else "units_done").inc()
+        for reason, count in stats["dead_letters"].items():
+            Metrics.counter(NAMESPACE, f"dead_letters/{reason}").inc(count)
+        yield unit
+
+    def _do(self, unit: int) -> dict[str, Any]:
+        files, letters, counts = [], [], Counter()
+        most, reasons = 0, Counter()
+        for item in self.encoder.batches(unit):
+            if isinstance(item, DeadLetter):
+                letters.append(item)
+                reasons[item.reason] += 1
+                continue
+            encoded, empty = item
+            most = max(most, encoded.stats["targets_max_tokens"])
+            counts.update({name: encoded.stats[name] for name in COUNTED})
+            counts["empty_documents"] += empty
+            if len(encoded.hashes):
+                name = f"{self.work.unit_name(unit)}-{len(files):03d}.sorted"
+                shards = self.encoder.config["num_shards"]
+                files.append(
+                    write_sorted(self.work.units, name, encoded.hashes, encoded.bounds, encoded.data, shards)
+                )
+        damaged = [[letter.source, letter.reason] for letter in letters if letter.whole_source]
+        stats = {**counts, "targets_max_tokens": most, "dead_letters": dict(reasons), "damaged": damaged}
+        self.work.write_unit_report(unit, files, letters, stats)
+        return stats
+
+
+class WriteShard(beam.DoFn):
+    """Shard number in, shard number out, once all units are done (a side input waits for them).
+
+    Args:
+        output: the dataset's folder.
+        split: the split.
+        max_bad_share: see `JobConfig`.
+        max_bad_sources: see `JobConfig`.
+    """
+
+    def __init__(self, output: str, split: str, *, max_bad_share: float, max_bad_sources: int) -> None:
+        self.output, self.split = output, split
+        self.max_bad_share, self.max_bad_sources = max_bad_share, max_bad_sources
+        self.files = None
+
+    def process(self, shard: int, units: list[int]) -> Iterator[int]:
+        """Writes the shard unless its report is there."""
+        with for_the_driver():
+            if self.files is None:
+                self.work = Work(self.output, self.split)
+                self.config = self.work.read_plan()[1]
+                reports = self.work.unit_reports(len(units))
+                check_bad_records(
+                    [report["stats"] for report in reports],
+                    max_bad_share=self.max_bad_share,
+                    max_bad_sources=self.max_bad_sources,
+                    letters=join(self.work.units, "*.dead.jsonl"),
+                )
+                self.files = [file for report in reports for file in sorted_files(report)]
+            kept = self.work.shard_report(shard) is not None
+            if not kept:
+                written = write_shard(
+                    self.files,
+                    work=self.work.units,
+                    output=self.output,
+                    shard=shard,
+                    shards=self.config["num_shards"],
+                    split=self.split,
+                    shard_format=self.config["output_format"],
+                )
+                self.work.write_shard_report(shard, written.to_json())
+        Metrics.counter(NAMESPACE, "shards_kept" if kept else "shards_done").inc()
+        yield shard
+
+
+def check_bad_records(
+    stats: list[dict[str, Any]], *, max_bad_share: float, max_bad_sources: int, letters: str
+) -> None:
+    """Raises UserError where more is bad than was allowed, or nothing is left."""
+    damaged = [tuple(one) for unit in stats for one in unit["damaged"]]
+    if len(damaged) > max_bad_sources:
+        source, reason = damaged[0]
+        more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        raise UserError(
+            f"input {source}: {reason}{more}",
+            f"mend it and --overwrite, or go on with what could be read by --max_bad_sources={len(damaged)}",
+        )
+    bad = sum(sum(unit["dead_letters"].values()) for unit in stats) - len(damaged)
+    good = sum(unit.get("documents", 0) + unit.get("empty_documents", 0) for unit in stats)
+    if bad > max_bad_share * (bad + good):
+        raise UserError(
+            f"{bad} of {bad + good} records are bad, see {letters}",
+            f"mend them and --overwrite, or raise --max_bad_share above {max_bad_share}",
+        )
+    if not sum(unit.get("examples", 0) for unit in stats):
+        raise UserError("the input holds no document with a byte in it", "name files that hold text")

@@ -1,0 +1,114 @@
+"""Which runner a job gets: in-process unless one is named, and never by a download.
+
+Beam's own default for the direct runner first tries to fetch a Prism binary. Here `DirectRunner`, no runner at all and
+`TestPipeline` all mean the in-process `FnApiRunner`.
+"""
+
+import argparse
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from shammie.errors import UserError, one_line, unknown
+
+IN_PROCESS = ("DirectRunner", "FnApiRunner", "")
+_MARK = re.compile("⟦(.*?)⟧", re.DOTALL)
+
+
+def _subclasses(cls: type) -> Iterator[type]:
+    for sub in cls.__subclasses__():
+        yield sub
+        yield from _subclasses(sub)
+
+
+def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
+    """Beam's options from flags that are not the job's own.
+
+    Raises:
+        UserError: Beam knows no such flag; names the nearest one.
+    """
+    for flag in flags:
+        name = flag.split("=", 1)[0]
+        if name.startswith("--") and name not in _beam_flags():
+            raise unknown("flag", name, _beam_flags(), "(--help lists the job's flags, Beam's documentation the others)")
+    return PipelineOptions(list(flags))
+
+
+@cache
+def _beam_flags() -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for cls in sorted(set(_subclasses(PipelineOptions)), key=lambda cls: cls.__name__):
+        try:
+            cls._add_argparse_args(parser)  # pyright: ignore[reportAttributeAccessIssue]
+        except argparse.ArgumentError:
+            continue  # two option classes may declare the same flag
+    return [option for action in parser._actions for option in action.option_strings]
+
+
+def runner_of(options: PipelineOptions) -> beam.runners.PipelineRunner | str:
+    """The runner that options ask for: the in-process one for `DirectRunner` and none."""
+    name = options.view_as(StandardOptions).runner or ""
+    return FnApiRunner() if name.split(".")[-1] in IN_PROCESS else name
+
+
+def test_pipeline(flags: Sequence[str] = ()) -> beam.Pipeline:
+    """Beam's TestPipeline on the in-process runner."""
+    from apache_beam.testing.test_pipeline import TestPipeline
+
+    options = pipeline_options(flags)
+    return TestPipeline(runner=runner_of(options), options=options)
+
+
+test_pipeline.__test__ = False  # pytest must not collect it
+
+
+def run_pipeline(build: Callable[[beam.Pipeline], object], flags: Sequence[str] = ()) -> dict[str, int]:
+    """Builds and runs a pipeline to its end.
+
+    Args:
+        build: adds the transforms.
+        flags: Beam's flags.
+
+    Returns:
+        The counters: name to count.
+
+    Raises:
+        UserError: a worker stopped for a reason that a person can mend (see `for_the_driver`).
+    """
+    options = pipeline_options(flags)
+    runner = runner_of(options)
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    build(pipeline)
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+    except Exception as error:
+        marked = _MARK.search(str(error))
+        if marked:
+            problem = " ".join(marked.group(1).split())
+            raise UserError(problem) from error
+        raise
+    counted = result.metrics().query()["counters"]
+    return {metric.key.metric.name: metric.result for metric in counted}
+
+
+def one_worker(flags: Sequence[str] = ()) -> bool:
+    """Whether the flags lead to a single worker inside this process."""
+    options = pipeline_options(flags)
+    direct = options.view_as(DirectOptions)
+    in_memory = direct.direct_running_mode == "in_memory" and direct.direct_num_workers == 1
+    return in_memory and not isinstance(runner_of(options), str)
+
+
+@contextmanager
+def for_the_driver() -> Iterator[None]:
+    """Within a DoFn: errors that a person can mend travel to the driver as one marked line, whatever the runner."""
+    try:
+        yield
+    except (UserError, OSError, MemoryError) as error:
+        raise RuntimeError(f"⟦{one_line(error)}⟧") from error

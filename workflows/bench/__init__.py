@@ -1,0 +1,1 @@
+"""Benchmarks: one module each, with `add_arguments(parser)` and `run(arguments) -> Table`."""

@@ -1,0 +1,157 @@
+"""The `equal_info` system: text -> M1 -> codes -> Beam -> SeqIO -> report, as a DAG.
+
+    corpus ── m1 ── codes ─┬─ dataset ── readback ─┐
+       └──────────────────┴── measures ───────────┴─ report
+
+The functions that the steps run are in `equal_info_steps`, the page in `equal_info_report`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from models.equal_info.m1 import M1Config
+from shammie.errors import UserError
+from workflows import equal_info_report, equal_info_steps
+from workflows.compare_codes import spec_of
+from workflows.corpus import embedded_documents, manifest
+from workflows.dag import Source, Step, source_of_files
+
+CODE = ("models", "beam_jobs", "seqio_tasks")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What gin files choose.
+
+    Attributes:
+        m1: the byte model and its training.
+        codes: the codes to compile and compare, SCHEME:VOCABULARY[:WINDOW_BITS].
+        code: the one of them that the dataset is made with.
+        train_mb: megabytes of training text that M1, pruning and the peers all see.
+        test_mb: megabytes of held-out text to measure on.
+        peer_vocab_sizes: vocabulary sizes at which the peers are trained; none leaves the peers out.
+        shards: files per split of the dataset.
+        documents: what a document of a plain text file given by --input is: "line" or "file".
+        seeds: of M1's weights and batches; each trains, compiles and measures anew, the first makes the dataset.
+    """
+
+    m1: M1Config = field(default_factory=M1Config)
+    codes: Sequence[str] = ("greedy:65536", "delay:65536", "full:65536", "pruned:65536")
+    code: str = "pruned:65536"
+    train_mb: float = 8.0
+    test_mb: float = 2.0
+    peer_vocab_sizes: Sequence[int] = ()
+    shards: int = 4
+    documents: str = "line"
+    seeds: Sequence[int] = (0,)
+
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            raise UserError("equal_info.Settings.seeds is empty", "give at least one, such as (0,)")
+        specs = [spec_of(code) for code in self.codes]
+        if spec_of(self.code) not in specs:
+            raise UserError(f"the dataset's code {self.code!r} is none of codes", "add it to equal_info.Settings.codes")
+
+
+def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flags: Sequence[str] = ()) -> list[Step]:
+    """The DAG; its last step is the report.
+
+    Args:
+        settings: numbers and choices.
+        input: text of the user's, by path or glob; none means the embedded corpus.
+        beam_flags: go to Beam as they are.
+    """
+    chosen = settings or Settings()
+    corpus = _corpus(chosen, tuple(input))
+    code = str(spec_of(chosen.code))
+    trained = [_trained(chosen, corpus, seed) for seed in chosen.seeds]
+    m1, codes, _ = trained[0]
+    dataset = Step(
+        "dataset",
+        lambda running: equal_info_steps.write_dataset(running, beam_flags),
+        config={"code": code, "shards": chosen.shards},
+        inputs={"corpus": corpus, "codes": codes},
+        lasts="10 seconds",
+        code=CODE,
+    )
+    readback = Step(
+        "readback",
+        equal_info_steps.read_back,
+        config={"code": code},
+        inputs={"corpus": corpus, "codes": codes, "dataset": dataset},
+        lasts="30 seconds",
+        code=CODE,
+    )
+    report = Step(
+        "report",
+        equal_info_report.write,
+        config={"code": code, "seeds": len(trained)},
+        inputs={
+            "corpus": corpus,
+            "m1": m1,
+            "codes": codes,
+            "dataset": dataset,
+            "readback": readback,
+            **{f"measures_{number}": measures for number, (_, _, measures) in enumerate(trained)},
+        },
+        lasts="10 seconds",
+        code=("workflows.report", *CODE),
+    )
+    return [report]
+
+
+def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, Step]:
+    """M1 of one seed, its codes, and what was measured of them; the first seed measures the peers too."""
+    m1 = Step(
+        "m1",
+        equal_info_steps.train,
+        config={"m1": asdict(settings.m1), "train_mb": settings.train_mb, "seed": seed},
+        inputs={"corpus": corpus},
+        validate=equal_info_steps.validate_m1,
+        lasts="2 minutes",
+        code=CODE,
+    )
+    codes = Step(
+        "codes",
+        equal_info_steps.compile_codes,
+        config={"codes": list(settings.codes), "train_mb": settings.train_mb},
+        inputs={"corpus": corpus, "m1": m1},
+        lasts="1 minute",
+        code=CODE,
+    )
+    peer_vocab_sizes = list(settings.peer_vocab_sizes) if seed == settings.seeds[0] else []
+    measures = Step(
+        "measures",
+        equal_info_steps.measure,
+        config={
+            "codes": list(settings.codes),
+            "peer_vocab_sizes": peer_vocab_sizes,
+            "train_mb": settings.train_mb,
+            "test_mb": settings.test_mb,
+        },
+        inputs={"corpus": corpus, "codes": codes},
+        lasts="2 minutes" if peer_vocab_sizes else "20 seconds",
+        code=("workflows.peers", *CODE),
+    )
+    return m1, codes, measures
+
+
+def _corpus(settings: Settings, patterns: tuple[str, ...]) -> Step:
+    if not patterns:
+        documents = embedded_documents()
+        return Step(
+            "corpus",
+            lambda running: equal_info_steps.write_embedded(running, documents),
+            inputs={"text": Source("standard_library", manifest(documents))},
+            lasts="5 seconds",
+        )
+    from beam_jobs.units import ReadConfig, find_sources
+
+    reading = ReadConfig(documents=settings.documents)
+    source = source_of_files("input", [found.path for found in find_sources(patterns, reading)])
+    return Step(
+        "corpus",
+        lambda running: equal_info_steps.write_input(running, patterns),
+        config={"documents": settings.documents},
+        inputs={"text": source},
+    )

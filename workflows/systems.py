@@ -1,0 +1,64 @@
+"""Every system and its experiments: one row each, importing nothing heavy."""
+
+from dataclasses import dataclass
+
+from shammie.errors import unknown
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment: its name (the word for --size), gin file, what it shows, and minutes on 2 CPU cores."""
+
+    name: str
+    gin_file: str
+    shows: str
+    minutes: str
+
+
+@dataclass(frozen=True)
+class System:
+    """One system; its module `workflows.NAME` has `steps(input=(), beam_flags=()) -> list[Step]`, the report last."""
+
+    name: str
+    paper: str
+    summary: str
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def module(self) -> str:
+        """The dotted name of the module that declares its DAG."""
+        return f"workflows.{self.name}"
+
+    def experiment(self, name: str) -> Experiment:
+        """The experiment of a name; UserError with the nearest names where there is none."""
+        for one in self.experiments:
+            if one.name == name:
+                return one
+        raise unknown(f"size of {self.name}", name, [one.name for one in self.experiments])
+
+
+SYSTEMS: dict[str, System] = {
+    one.name: one
+    for one in [
+        System(
+            "equal_info",
+            "arXiv:2404.03626",
+            "a neural compressor turned into a lossless codec at tokenizer speed",
+            (
+                Experiment("main", "gin/equal_info/main.gin", "every code on real text, beside the peers", "8"),
+                Experiment("tiny", "gin/equal_info/tiny.gin", "the whole path, at toy size; no claims", "1"),
+                Experiment(
+                    "small", "gin/equal_info/small.gin", "seeds and intervals behind the README's numbers", "60"
+                ),
+                Experiment("paper", "gin/equal_info/paper.gin", "the paper's model sizes", "a cluster"),
+            ),
+        ),
+    ]
+}
+
+
+def find(name: str) -> System:
+    """The system of a name; UserError with the nearest names where there is none."""
+    if name not in SYSTEMS:
+        raise unknown("system", name, SYSTEMS, "(shammie list shows them)")
+    return SYSTEMS[name]
