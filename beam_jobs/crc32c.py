@@ -63,7 +63,8 @@ def crc_of_range(tables, data, start, end):
 @inlined
 def masked(crc):
     """The form that TFRecord files hold: rotated right by 15 bits, plus a constant."""
-    return ((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(_MASK_DELTA)
+    # numba widens sums and shifts of 32-bit integers to 64 bits: hence the cast
+    return np.uint32((((crc >> np.uint32(15)) | (crc << np.uint32(17))) + np.uint32(_MASK_DELTA)) & 0xFFFFFFFF)
 
 
 @compiled

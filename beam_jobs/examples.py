@@ -1,6 +1,7 @@
 """tf.train.Example bytes without TensorFlow: token sequences written, bytes features found.
 
-    Example { 1: Features { 1: map entry { 1: key, 2: Feature { 1: BytesList { 1: bytes } | 3: Int64List { 1: packed } } } } }
+    Example { 1: Features { 1: map entry { 1: key, 2: Feature } } }
+    Feature { 1: BytesList { 1: bytes } or 3: Int64List { 1: packed varints } }
 
 Every example is written as a whole TFRecord frame, so that a shard is a row of frames and nothing is copied twice.
 """
@@ -17,7 +18,7 @@ TARGETS = np.frombuffer(b"targets", np.uint8)
 CONTINUATION = np.frombuffer(b"continuation", np.uint8)
 
 FOUND, NO_FEATURE, NOT_BYTES, NOT_AN_EXAMPLE = 0, 1, 2, 3
-_SINGLE = 1  # every tag here is one byte: field << 3 | 2, a length-delimited field
+# tags of the length-delimited fields 1, 2 and 3
 _TAG_1, _TAG_2, _TAG_3 = 0x0A, 0x12, 0x1A
 
 
@@ -224,7 +225,7 @@ def _field(data, at, end, wanted):
         if stop < 0:
             return np.int64(-2), end
         if tag >> 3 == wanted and tag & 7 == 2:
-            size, start = _varint(data, at, end)
+            _, start = _varint(data, at, end)
             return start, stop
         at = stop
     return np.int64(-1), end

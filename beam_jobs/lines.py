@@ -24,17 +24,20 @@ def _count(data, wanted):
 
 @compiled
 def _find(data, wanted, out):
-    count = 0
-    for block in range(0, len(data), 32):
-        stop = min(block + 32, len(data))
+    count, blocks = 0, len(data) // 64
+    for block in range(blocks):
+        start = block * 64
         hits = np.uint8(0)
-        for at in range(block, stop):
-            hits |= np.uint8(data[at] == wanted)
+        for k in range(64):  # a fixed count, so that it becomes a few vector instructions
+            hits |= np.uint8(data[start + k] == wanted)
         if hits:
-            for at in range(block, stop):
-                if data[at] == wanted:
-                    out[count] = at
-                    count += 1
+            for at in range(start, start + 64):
+                out[count] = at
+                count += data[at] == wanted
+    for at in range(blocks * 64, len(data)):
+        if data[at] == wanted:
+            out[count] = at
+            count += 1
 
 
 @compiled
@@ -50,9 +53,10 @@ def _join(data, starts, ends, out, bounds):
 
 def positions(data: np.ndarray, byte: int = NEWLINE) -> np.ndarray:
     """Where a byte occurs in a uint8 array: int64 [N]."""
-    out = np.empty(_count(data, byte), np.int64)
+    count = _count(data, byte)
+    out = np.empty(count + 1, np.int64)  # the search writes one place ahead
     _find(data, byte, out)
-    return out
+    return out[:count]
 
 
 def gather(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,6 +106,7 @@ def line_documents(
             if not len(newlines):
                 if stop is not None and at >= stop:
                     return
+                pending_at = at
                 continue
             begin, newlines = int(newlines[0]) + 1, newlines[1:]
             skipping = False

@@ -25,7 +25,7 @@ class DamagedSourceError(Exception):
 
 
 def read_unit(plan: Plan, unit: Unit, config: ReadConfig) -> Iterator[Item]:
-    """The documents of a unit, in order, in batches of about `unit_bytes`, and its bad records.
+    """The documents of a unit, in order, in batches of about `batch_bytes`, and its bad records.
 
     What is wrong with a record, or with a whole source, comes as a DeadLetter; nothing is raised for it.
     """
@@ -54,7 +54,7 @@ def _short(error: BaseException) -> str:
 def _plain(file: IO[bytes]) -> Read:
     def read(count: int) -> np.ndarray:
         buffer = np.empty(count, np.uint8)
-        return buffer[: storage.read_into(file, memoryview(buffer))]
+        return buffer[: storage.read_into(file, buffer.data)]
 
     return read
 
@@ -109,7 +109,7 @@ def _lines(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) -> I
         start=unit.start,
         stop=None if unit.stop < 0 else unit.stop,
         source=unit.first,
-        block_bytes=config.unit_bytes,
+        block_bytes=config.batch_bytes,
         limit=config.max_example_bytes,
     )
 
@@ -121,7 +121,7 @@ def _jsonl(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) -> I
         start=unit.start,
         stop=None if unit.stop < 0 else unit.stop,
         source=unit.first,
-        block_bytes=config.unit_bytes,
+        block_bytes=config.batch_bytes,
         limit=longest,
     )
     for batch in batches:
@@ -206,7 +206,7 @@ _WHY = {NO_FEATURE: "missing field", NOT_BYTES: "not a string"}
 
 def _tfrecord(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) -> Iterator[Item]:
     read = _gunzip(file) if source.gzip else _plain(file)
-    pending, base, size = np.empty(0, np.uint8), 0, config.unit_bytes
+    pending, base, size = np.empty(0, np.uint8), 0, config.batch_bytes
     while True:
         block = read(size)
         data = np.concatenate([pending, block]) if len(pending) else block
@@ -223,9 +223,7 @@ def _tfrecord(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) -
         chosen = states == FOUND
         text, bounds = gather(data, starts[chosen], ends[chosen])
         offsets = frames[chosen] - tfrecord.HEADER_BYTES + base
-        yield split_long(
-            whole_documents(text, bounds, source=unit.first, offsets=offsets), config.max_example_bytes
-        )
+        yield split_long(whole_documents(text, bounds, source=unit.first, offsets=offsets), config.max_example_bytes)
         if found.state == tfrecord.BAD_LENGTH:
             yield DeadLetter(source.name, base + found.stop, "corrupt TFRecord header", whole_source=True)
             return
@@ -234,7 +232,7 @@ def _tfrecord(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) -
                 yield DeadLetter(source.name, base + found.stop, "truncated TFRecord", whole_source=True)
             return
         pending, base = data[found.stop :], base + found.stop
-        size = max(config.unit_bytes, len(pending))  # doubles until a long record fits
+        size = max(config.batch_bytes, len(pending))  # doubles until a long record fits
 
 
 def _files(plan: Plan, unit: Unit, config: ReadConfig) -> Iterator[Item]:
@@ -260,7 +258,7 @@ def _files(plan: Plan, unit: Unit, config: ReadConfig) -> Iterator[Item]:
                     )
                     batch.append(documents)
                     held += len(block)
-                    if held >= config.unit_bytes:
+                    if held >= config.batch_bytes:
                         yield _joined(batch)
                         batch, held = [], 0
                     piece, block = piece + 1, following

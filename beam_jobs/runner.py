@@ -12,12 +12,15 @@ from functools import cache
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner
 
 from shammie.errors import UserError, one_line, unknown
 
 IN_PROCESS = ("DirectRunner", "FnApiRunner", "")
-_MARK = re.compile("⟦(.*?)⟧", re.DOTALL)
+# built from two names, so that the source lines within a stack trace do not match
+_OPEN, _CLOSE = "⟦", "⟧"
+_MARKED = re.compile(f"{_OPEN}(.*?){_CLOSE}", re.DOTALL)
 
 
 def _subclasses(cls: type) -> Iterator[type]:
@@ -26,8 +29,12 @@ def _subclasses(cls: type) -> Iterator[type]:
         yield from _subclasses(sub)
 
 
-def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
+def pipeline_options(flags: Sequence[str] = (), own: Sequence[str] = ()) -> PipelineOptions:
     """Beam's options from flags that are not the job's own.
+
+    Args:
+        flags: the flags.
+        own: the job's flags, for a hint where one of them was mistyped.
 
     Raises:
         UserError: Beam knows no such flag; names the nearest one.
@@ -35,7 +42,7 @@ def pipeline_options(flags: Sequence[str] = ()) -> PipelineOptions:
     for flag in flags:
         name = flag.split("=", 1)[0]
         if name.startswith("--") and name not in _beam_flags():
-            raise unknown("flag", name, _beam_flags(), "(--help lists the job's flags, Beam's documentation the others)")
+            raise unknown("flag", name, [*own, *_beam_flags()], "(--help lists the job's flags)")
     return PipelineOptions(list(flags))
 
 
@@ -44,27 +51,24 @@ def _beam_flags() -> list[str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for cls in sorted(set(_subclasses(PipelineOptions)), key=lambda cls: cls.__name__):
         try:
-            cls._add_argparse_args(parser)  # pyright: ignore[reportAttributeAccessIssue]
+            cls._add_argparse_args(parser)
         except argparse.ArgumentError:
             continue  # two option classes may declare the same flag
     return [option for action in parser._actions for option in action.option_strings]
 
 
-def runner_of(options: PipelineOptions) -> beam.runners.PipelineRunner | str:
+def runner_of(options: PipelineOptions) -> PipelineRunner | str:
     """The runner that options ask for: the in-process one for `DirectRunner` and none."""
     name = options.view_as(StandardOptions).runner or ""
     return FnApiRunner() if name.split(".")[-1] in IN_PROCESS else name
 
 
-def test_pipeline(flags: Sequence[str] = ()) -> beam.Pipeline:
+def pipeline_for_tests(flags: Sequence[str] = ()) -> beam.Pipeline:
     """Beam's TestPipeline on the in-process runner."""
     from apache_beam.testing.test_pipeline import TestPipeline
 
     options = pipeline_options(flags)
     return TestPipeline(runner=runner_of(options), options=options)
-
-
-test_pipeline.__test__ = False  # pytest must not collect it
 
 
 def run_pipeline(build: Callable[[beam.Pipeline], object], flags: Sequence[str] = ()) -> dict[str, int]:
@@ -88,7 +92,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], flags: Sequence[str] 
         result = pipeline.run()
         result.wait_until_finish()
     except Exception as error:
-        marked = _MARK.search(str(error))
+        marked = _MARKED.search(str(error))
         if marked:
             problem = " ".join(marked.group(1).split())
             raise UserError(problem) from error
@@ -111,4 +115,4 @@ def for_the_driver() -> Iterator[None]:
     try:
         yield
     except (UserError, OSError, MemoryError) as error:
-        raise RuntimeError(f"⟦{one_line(error)}⟧") from error
+        raise RuntimeError(_OPEN + one_line(error) + _CLOSE) from error

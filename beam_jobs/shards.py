@@ -1,4 +1,4 @@
-"""Shards: sorted files in, one file out, in the order of the hashes, whole or not at all, with its sha256."""
+"""Shards: sorted runs in, one file out, in the order of the hashes, whole or not at all, with its sha256."""
 
 import hashlib
 import os
@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from beam_jobs import storage
+from beam_jobs.ahead import read_ahead, write_behind
 from beam_jobs.ordering import order_of
-from beam_jobs.sorted_files import ShardRun, SortedFile, open_run, read_range
+from beam_jobs.sorted_runs import ShardRun, SortedRun, open_run, read_range
 from beam_jobs.tfrecord import FOOTER_BYTES, HEADER_BYTES
 from shammie.errors import UserError
 from shammie.files import is_local
 from shammie.jit import compiled
 
 SHARD_FORMATS = {"tfrecord": "tfrecord", "array_record": "array_record"}
-SLICE_BYTES = 32 << 20
+SLICE_BYTES = 16 << 20
 # every option that could change the bytes is fixed here, whatever the library's defaults become
 ARRAY_RECORD_OPTIONS = "group_size:1,transpose:false,pad_to_block_boundary:false,zstd:3,window_log:20,max_parallelism:1"
 
@@ -79,12 +80,12 @@ def slices(runs: Sequence[ShardRun], slice_bytes: int = SLICE_BYTES) -> Iterator
 
 
 def write_shard(
-    sorted_files: Sequence[SortedFile], *, work: str, output: str, shard: int, shards: int, split: str, shard_format: str
+    sorted_runs: Sequence[SortedRun], *, work: str, output: str, shard: int, shards: int, split: str, shard_format: str
 ) -> Shard:
     """Writes one shard.
 
     Args:
-        sorted_files: what all units left, in the order of the units.
+        sorted_runs: what all units left, in the order of the units.
         work: the folder that holds them.
         output: the folder for the shard.
         shard: 0 to shards - 1.
@@ -93,18 +94,17 @@ def write_shard(
         shard_format: a key of SHARD_FORMATS; the records are TFRecord frames, and an ArrayRecord gets their content.
     """
     name = shard_name(split, shard_format, shard, shards)
-    runs = [open_run(work, about, shard) for about in sorted_files if about.cuts[shard + 1] > about.cuts[shard]]
+    runs = [open_run(work, about, shard) for about in sorted_runs if about.cuts[shard + 1] > about.cuts[shard]]
     write = _write_tfrecord if shard_format == "tfrecord" else _write_array_record
     return write(f"{output}/{name}", name, runs)
 
 
 def _write_tfrecord(path: str, name: str, runs: Sequence[ShardRun]) -> Shard:
     digest, size, records = hashlib.sha256(), 0, 0
-    with storage.writing(path) as file:
-        for data, sizes in slices(runs):
-            view = memoryview(data)
-            file.write(view)
-            digest.update(view)
+    with storage.writing(path) as file, write_behind() as behind:
+        for data, sizes in read_ahead(slices(runs)):
+            behind(file.write, data.data)
+            digest.update(data.data)
             size += len(data)
             records += len(sizes)
     return Shard(name, digest.hexdigest(), size, records)

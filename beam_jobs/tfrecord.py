@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from beam_jobs.crc32c import TABLES, masked, crc_of_range
+from beam_jobs.crc32c import TABLES, crc_of_range, masked
 from shammie.jit import compiled, inlined
 
 HEADER_BYTES = 12

@@ -32,15 +32,20 @@ class ReadConfig:
         format: one of FORMATS, or "auto" to go by each file's ending (text where it says nothing).
         documents: what a text document is: "line" or "file".
         text_field: the JSONL field, Parquet column or TFRecord feature that holds the text.
-        unit_bytes: about the size of a work unit, and the most that is read at once.
+        unit_bytes: about the size of a work unit.
         max_example_bytes: a longer document comes in numbered pieces of this size.
     """
 
     format: str = "auto"
     documents: str = "line"
     text_field: str = "text"
-    unit_bytes: int = 16 << 20
+    unit_bytes: int = 32 << 20
     max_example_bytes: int = 64 << 20
+
+    @property
+    def batch_bytes(self) -> int:
+        """About what is read at once: small enough for a batch to stay in the processor's caches."""
+        return max(1, self.unit_bytes // 8)
 
     def __post_init__(self) -> None:
         if self.format not in ("auto", *FORMATS):
@@ -92,7 +97,10 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"sources": [list(vars(s).values()) for s in self.sources], "units": [list(vars(u).values()) for u in self.units]}
+        return {
+            "sources": [list(vars(s).values()) for s in self.sources],
+            "units": [list(vars(u).values()) for u in self.units],
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Plan":

@@ -1,10 +1,10 @@
 """A job's work folder: the plan, a report per finished unit and shard. What has a report is not done again.
 
-    OUTPUT/_work.SPLIT/plan.json       sources, units and the digest of the config
-                       units/N.json    a unit's report, written last
-                       units/N-K.sorted
-                       units/N.dead.jsonl
-                       shards/N.json   a shard's report
+OUTPUT/_work.SPLIT/plan.json       sources, units and the digest of the config
+                   units/N.json    a unit's report, written last
+                   units/N.sorted  its records, in sorted runs
+                   units/N.dead.jsonl
+                   shards/N.json   a shard's report
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import Any
 
 from beam_jobs import storage
 from beam_jobs.records import DeadLetter
-from beam_jobs.sorted_files import SortedFile, is_whole
+from beam_jobs.sorted_runs import SortedRun, are_whole
 from beam_jobs.units import Plan
 from shammie.errors import UserError
 from shammie.files import join
@@ -66,7 +66,7 @@ class Work:
     def unit_report(self, unit: int) -> dict[str, Any] | None:
         """A finished unit's report; None where it must be done, for whatever reason."""
         report = storage.read_json_or_none(join(self.units, f"{self.unit_name(unit)}.json"))
-        if report is None or not all(is_whole(self.units, file) for file in sorted_files(report)):
+        if report is None or not are_whole(self.units, sorted_runs(report)):
             return None
         return report
 
@@ -74,12 +74,12 @@ class Work:
         """The reports of all units; they must be there."""
         return [storage.read_json(join(self.units, f"{self.unit_name(unit)}.json")) for unit in range(count)]
 
-    def write_unit_report(self, unit: int, files: list[SortedFile], letters: list[DeadLetter], stats: Any) -> None:
+    def write_unit_report(self, unit: int, runs: list[SortedRun], letters: list[DeadLetter], stats: Any) -> None:
         """Ends a unit: its dead letters, then its report."""
         lines = [json.dumps(asdict(letter), sort_keys=True) + "\n" for letter in letters]
         if lines:
             storage.write_bytes(self.dead_letters_of(unit), "".join(lines).encode())
-        report = {"files": [asdict(file) for file in files], "dead_letters": len(lines), "stats": stats}
+        report = {"runs": [asdict(run) for run in runs], "dead_letters": len(lines), "stats": stats}
         storage.write_bytes(join(self.units, f"{self.unit_name(unit)}.json"), json.dumps(report).encode())
 
     def dead_letters_of(self, unit: int) -> str:
@@ -103,9 +103,9 @@ class Work:
         return units, [int(n[:-5]) for n in storage.names_in(self.shards) if n.endswith(".json")]
 
 
-def sorted_files(report: dict[str, Any]) -> list[SortedFile]:
-    """The sorted files of a unit's report."""
-    return [SortedFile.from_json(file) for file in report["files"]]
+def sorted_runs(report: dict[str, Any]) -> list[SortedRun]:
+    """The sorted runs of a unit's report."""
+    return [SortedRun.from_json(run) for run in report["runs"]]
 
 
 def other_job(output: str, there: dict[str, Any], wanted: dict[str, Any]) -> UserError:

@@ -25,6 +25,7 @@ class Progress:
     ) -> None:
         self.what, self.total, self.unit, self.clock = what, total, unit, clock
         self.done = 0.0
+        self._said = 0.0
         self._note = ""
         self._start = self._printed = clock()
         self._live = None
@@ -42,8 +43,8 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.stop()
-        if self.done:
-            print(self.line(), file=sys.stderr)
+        if self.done and self._said != self.done:
+            self._print()
 
     def advance(self, amount: float = 1, note: str = "") -> None:
         """Adds work done; the note, if any, ends the line from now on."""
@@ -55,8 +56,11 @@ class Progress:
         if self._live:
             self._live.update(self.line())
         elif self.clock() - self._printed >= PLAIN_EVERY_S:
-            self._printed = self.clock()
-            print(self.line(), file=sys.stderr, flush=True)
+            self._print()
+
+    def _print(self) -> None:
+        self._printed, self._said = self.clock(), self.done
+        print(self.line(), file=sys.stderr, flush=True)
 
     def line(self) -> str:
         """The line as it stands: work, share, speed, time left, note."""

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     mine, beam_flags = words[:end], words[end + 1 :]
     debug = "--debug" in mine
     mine = [word for word in mine if word != "--debug"]
+    logging.basicConfig(level=logging.WARNING if debug else logging.ERROR)  # libraries warn of what they do without
     return run_for_people(lambda: _dispatch(mine, beam_flags), debug=debug)
 
 

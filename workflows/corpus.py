@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import sys
 import sysconfig
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -116,7 +117,9 @@ def _extension_docstrings() -> Iterator[Document]:
             spec = importlib.util.find_spec(name)
             if spec is None or (spec.origin or "").endswith((".py", ".pyc")) or spec.origin == "frozen":
                 continue
-            module = importlib.import_module(name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # some modules only say that they will be gone one day
+                module = importlib.import_module(name)
         except Exception:  # some modules refuse to load on some systems
             continue
         texts = [inspect.getdoc(module) or ""]

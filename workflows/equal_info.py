@@ -71,7 +71,6 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
         lambda running: equal_info_steps.write_dataset(running, beam_flags),
         config={"code": code, "shards": chosen.shards},
         inputs={"corpus": corpus, "codes": codes},
-        lasts="10 seconds",
         code=CODE,
     )
     readback = Step(
@@ -79,7 +78,6 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
         equal_info_steps.read_back,
         config={"code": code},
         inputs={"corpus": corpus, "codes": codes, "dataset": dataset},
-        lasts="30 seconds",
         code=CODE,
     )
     report = Step(
@@ -94,7 +92,6 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
             "readback": readback,
             **{f"measures_{number}": measures for number, (_, _, measures) in enumerate(trained)},
         },
-        lasts="10 seconds",
         code=("workflows.report", *CODE),
     )
     return [report]
@@ -108,7 +105,6 @@ def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, S
         config={"m1": asdict(settings.m1), "train_mb": settings.train_mb, "seed": seed},
         inputs={"corpus": corpus},
         validate=equal_info_steps.validate_m1,
-        lasts="2 minutes",
         code=CODE,
     )
     codes = Step(
@@ -116,7 +112,6 @@ def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, S
         equal_info_steps.compile_codes,
         config={"codes": list(settings.codes), "train_mb": settings.train_mb},
         inputs={"corpus": corpus, "m1": m1},
-        lasts="1 minute",
         code=CODE,
     )
     peer_vocab_sizes = list(settings.peer_vocab_sizes) if seed == settings.seeds[0] else []
@@ -130,7 +125,6 @@ def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, S
             "test_mb": settings.test_mb,
         },
         inputs={"corpus": corpus, "codes": codes},
-        lasts="2 minutes" if peer_vocab_sizes else "20 seconds",
         code=("workflows.peers", *CODE),
     )
     return m1, codes, measures
@@ -143,7 +137,6 @@ def _corpus(settings: Settings, patterns: tuple[str, ...]) -> Step:
             "corpus",
             lambda running: equal_info_steps.write_embedded(running, documents),
             inputs={"text": Source("standard_library", manifest(documents))},
-            lasts="5 seconds",
         )
     from beam_jobs.units import ReadConfig, find_sources
 

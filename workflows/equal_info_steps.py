@@ -163,7 +163,7 @@ def write_dataset(running: Running, beam_flags: Sequence[str]) -> dict[str, Any]
             beam_flags,
         )
         counters[f"dataset_{split}_documents"] = result.stats["documents"]
-        counters[f"dataset_{split}_tokens"] = result.stats["tokens"]
+        counters[f"dataset_{split}_tokens"] = result.stats["targets_tokens"]
     return counters
 
 
@@ -173,16 +173,18 @@ def read_back(running: Running) -> dict[str, Any]:
     Raises:
         ValueError: the documents are not the corpus's, byte for byte.
     """
-    from seqio_tasks import equal_info as tasks
+    from models.equal_info.ids import codes_of_ids
+    from seqio_tasks.equal_info import add_task
 
     codec = load_codec(running.input("codes"), running.config["code"])
+    task = add_task(running.input("dataset"), codec=codec)
     counted: dict[str, Any] = {}
     for split in SPLITS:
         expected = sorted(_hash(text) for text in read_documents(running.input("corpus"), split) if text)
         found, tokens = [], 0
-        for ids in tasks.read_ids(running.input("dataset"), split, codec=codec):
-            tokens += len(ids)
-            found.append(_hash(codec.decode(ids[:-1] - 2)))
+        for example in task.get_dataset(split=split, shuffle=False).as_numpy_iterator():
+            tokens += len(example["targets"])
+            found.append(_hash(codec.decode(codes_of_ids(example["targets"]))))
         if sorted(found) != expected:
             raise ValueError(f"split {split}: what SeqIO reads back is not the corpus ({len(found)} documents)")
         counted[f"readback_{split}_documents"] = len(found)

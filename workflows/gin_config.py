@@ -6,6 +6,7 @@ gin's state is global to the process: one configuration at a time.
 """
 
 import functools
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -93,10 +94,13 @@ def _parse_file(name: str) -> list[str]:
     """Parses a file; returns its text and those of the files that it includes."""
     if not os.path.isfile(name) and not os.path.isfile(os.path.join(gin_root(), name)):
         raise unknown("gin file", name, gin_files())
+    logging.disable(logging.ERROR)  # gin logs an error for each place where a file is not
     try:
         parsed = gin.parse_config_file(name)
     except (ValueError, NameError, AttributeError, SyntaxError, ImportError, OSError) as error:
         raise UserError(f"{name}: {_plain(error)}", _nearest_parameter(str(error))) from error
+    finally:
+        logging.disable(logging.NOTSET)
     waiting, texts = [parsed], []
     while waiting:
         one = waiting.pop()

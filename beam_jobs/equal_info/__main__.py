@@ -33,19 +33,22 @@ def parser() -> argparse.ArgumentParser:
     add("--example_bytes", type=int, help="cut joined documents into examples of this size; the paper's is 10240")
     add("--group_documents", type=int, default=128, help="documents that are joined for that (default: 128)")
     add("--max_example_bytes", type=int, default=64 << 20, help="longer documents are continued (default: 64 MB)")
-    add("--unit_bytes", type=int, default=16 << 20, help="work at a time and so the memory it takes (default: 16 MB)")
+    add("--unit_bytes", type=int, default=32 << 20, help="size of a work unit (default: 32 MB)")
     add("--max_bad_share", type=float, default=0.01, help="share of bad records that stops the job (default: 0.01)")
     add("--max_bad_sources", type=int, default=0, help="damaged files that are tolerated (default: 0)")
     add("--threads", type=int, default=1, help="of the codec, in each worker (default: 1)")
     add("--overwrite", action="store_true", help="remove this split's files and start over")
-    add("--dry_run", action="store_true", help="estimate documents, tokens, bytes and time from a sample; write nothing")
+    add(
+        "--dry_run", action="store_true", help="estimate documents, tokens, bytes and time from a sample; write nothing"
+    )
     add("--debug", action="store_true", help="show stack traces")
     return flags
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the summary goes to stdout as one JSON object."""
-    arguments, beam_flags = parser().parse_known_args(argv)
+    flags = parser()
+    arguments, beam_flags = flags.parse_known_args(argv)
 
     def work() -> None:
         from beam_jobs.equal_info.config import JobConfig
@@ -78,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         from beam_jobs.runner import pipeline_options
 
-        pipeline_options([*beam_flags])
+        own = [option for action in flags._actions for option in action.option_strings]
+        pipeline_options(beam_flags, own)
         if arguments.dry_run:
             from beam_jobs.equal_info.estimate import estimate
 

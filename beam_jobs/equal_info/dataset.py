@@ -1,11 +1,11 @@
 """A dataset folder: what describes its splits, and whose it is.
 
-    train.tfrecord-00000-of-00004 …   shards of a split
-    info.train.json, stats.train.json  what SeqIO reads, and counts
-    manifest.train.json                config, sha256 and size of every shard
-    dead_letters.train.jsonl           bad records: source, offset, reason
-    equal_info.codec                   the codec that all splits were encoded with
-    README.md, COMPLETED
+train.tfrecord-00000-of-00004 …   shards of a split
+info.train.json, stats.train.json  what SeqIO reads, and counts
+manifest.train.json                config, sha256 and size of every shard
+dead_letters.train.jsonl           bad records: source, offset, reason
+equal_info.codec                   the codec that all splits were encoded with
+README.md, COMPLETED
 """
 
 from collections import Counter
@@ -69,7 +69,8 @@ def remove_split(output: str, split: str) -> None:
     for name in (f"dead_letters.{split}.jsonl", f"_work.{split}", COMPLETED):
         storage.remove(join(output, name))
     if not manifests(output):
-        storage.remove(join(output, CODEC_FILE))  # no other split needs it, and the new one may have another
+        for name in (CODEC_FILE, "README.md"):  # no other split needs them, and the new one may have another codec
+            storage.remove(join(output, name))
 
 
 def check_shards(output: str, manifest: dict[str, Any]) -> None:

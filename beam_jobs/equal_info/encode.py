@@ -1,6 +1,6 @@
 """Documents to examples: the part of the job that knows the codec."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -108,18 +108,19 @@ def fixed_size(documents: Documents, *, group: int, example_bytes: int) -> Layou
     )
 
 
-def encode(documents: Documents, layout: Layout, *, codec: Any, seed: int, keys: np.ndarray, threads: int) -> Encoded:
-    """Encodes a batch of documents.
+def serialise(
+    documents: Documents, layout: Layout, codes: np.ndarray, code_bounds: np.ndarray, *, seed: int, keys: np.ndarray
+) -> Encoded:
+    """Turns a batch of encoded documents into ordered records.
 
     Args:
         documents: the batch.
         layout: how it becomes examples.
-        codec: a `models.equal_info.codec.Codec`.
+        codes: uint16 [tokens], of all pieces of the layout.
+        code_bounds: int64 [P + 1], where each piece's codes begin.
         seed: of the shuffle.
         keys: uint64 [sources], `ordering.source_key` of each source.
-        threads: for the codec.
     """
-    codes, code_bounds = codec.encode_documents(documents.text, layout.text_bounds, threads=threads)
     owners = layout.owners
     hashes = places(seed, keys[documents.sources[owners]], documents.offsets[owners], layout.numbers)
     order = order_of(hashes)

@@ -30,18 +30,21 @@ def estimate(config: JobConfig) -> dict[str, Any]:
     units = [_shortened(plan, unit) for unit in plan.units[::every][:SAMPLE_UNITS]]
     encoder = Encoder(replace(plan, units=tuple(units)), settings, codec, 1)
     if units:  # the first call loads compiled code
-        for _ in encoder.batches(0):
+        for item in encoder.items(0):
+            if not isinstance(item, DeadLetter):
+                encoder.serialise(*encoder.encode(item[0]))
             break
     counted = dict.fromkeys((*COUNTED, "dead_letters", "output_bytes"), 0)
     seen, started = 0, time.monotonic()
     for number, unit in enumerate(units):
-        for item in encoder.batches(number):
+        for item in encoder.items(number):
             if isinstance(item, DeadLetter):
                 counted["dead_letters"] += 1
                 continue
+            encoded = encoder.serialise(*encoder.encode(item[0]))
             for name in COUNTED:
-                counted[name] += item[0].stats[name]
-            counted["output_bytes"] += len(item[0].data)
+                counted[name] += encoded.stats[name]
+            counted["output_bytes"] += len(encoded.data)
         seen += unit.size
         if time.monotonic() - started > SAMPLE_SECONDS:
             break

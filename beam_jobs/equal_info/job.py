@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.pvalue import AsList, PCollection
 
 from beam_jobs import storage
 from beam_jobs.equal_info import dataset
@@ -74,7 +75,7 @@ def run(config: JobConfig, beam_flags: Sequence[str] = ()) -> JobResult:
 
 def build_pipeline(
     pipeline: beam.Pipeline, config: JobConfig, *, units: int, shards: int, spread: bool = True
-) -> beam.PCollection[int]:
+) -> PCollection[int]:
     """Adds the two stages; only numbers travel through Beam, text and records through files.
 
     Args:
@@ -94,7 +95,7 @@ def build_pipeline(
     numbers = pipeline | "Shards" >> beam.Create(range(shards), reshuffle=False)
     if spread:
         numbers |= "Spread shards" >> beam.Reshuffle()
-    return numbers | "Write shards" >> beam.ParDo(write, beam.pvalue.AsList(encoded))
+    return numbers | "Write shards" >> beam.ParDo(write, AsList(encoded))
 
 
 def load_codec(path: str) -> tuple[Codec, bytes]:

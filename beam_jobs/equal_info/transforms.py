@@ -1,25 +1,26 @@
-"""The two DoFns: a unit in, sorted files out; all sorted files in, a shard out."""
+"""The two DoFns: a unit in, sorted runs out; all sorted runs in, a shard out."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 
 from beam_jobs import storage
+from beam_jobs.ahead import read_ahead, write_behind
 from beam_jobs.equal_info.config import CODEC_FILE
-from beam_jobs.equal_info.encode import COUNTED, Encoded, encode, fixed_size, whole
+from beam_jobs.equal_info.encode import COUNTED, Encoded, Layout, fixed_size, serialise, whole
 from beam_jobs.ordering import source_key
 from beam_jobs.readers import read_unit
 from beam_jobs.records import DeadLetter, Documents, without_empty
 from beam_jobs.runner import for_the_driver
 from beam_jobs.shards import write_shard
-from beam_jobs.sorted_files import write_sorted
+from beam_jobs.sorted_runs import SortedRun, append_run
 from beam_jobs.units import Plan, ReadConfig
-from beam_jobs.work import Work, sorted_files
+from beam_jobs.work import Work, sorted_runs
 from models.equal_info.codec import Codec
 from shammie.errors import UserError
 from shammie.files import join
@@ -44,20 +45,20 @@ class Encoder:
         self.keys = np.array([source_key(source.name) for source in plan.sources], np.uint64)
         self.read = read_config(config)
 
-    def batches(self, unit: int) -> Iterator[tuple[Encoded, int] | DeadLetter]:
+    def items(self, unit: int) -> Iterator[tuple[Documents, int] | DeadLetter]:
         """A unit's batches, each with the number of empty documents that were left out, and its dead letters."""
         for item in read_unit(self.plan, self.plan.units[unit], self.read):
-            yield item if isinstance(item, DeadLetter) else self.encode(item)
+            yield item if isinstance(item, DeadLetter) else without_empty(item)
 
-    def encode(self, documents: Documents) -> tuple[Encoded, int]:
-        """One batch."""
-        documents, empty = without_empty(documents)
+    def encode(self, documents: Documents) -> tuple[Documents, Layout, np.ndarray, np.ndarray]:
+        """The codes of a batch: the arguments of `serialise`."""
         size, group = self.config["example_bytes"], self.config["group_documents"]
         layout = fixed_size(documents, group=group, example_bytes=size) if size else whole(documents)
-        encoded = encode(
-            documents, layout, codec=self.codec, seed=self.config["seed"], keys=self.keys, threads=self.threads
-        )
-        return encoded, empty
+        return documents, layout, *self.codec.encode_documents(documents.text, layout.text_bounds, threads=self.threads)
+
+    def serialise(self, documents: Documents, layout: Layout, codes: np.ndarray, bounds: np.ndarray) -> Encoded:
+        """The records of a batch."""
+        return serialise(documents, layout, codes, bounds, seed=self.config["seed"], keys=self.keys)
 
 
 def codec_of(data: bytes, path: str) -> Codec:
@@ -113,26 +114,38 @@ class EncodeUnit(beam.DoFn):
         yield unit
 
     def _do(self, unit: int) -> dict[str, Any]:
-        files, letters, counts = [], [], Counter()
-        most, reasons = 0, Counter()
-        for item in self.encoder.batches(unit):
-            if isinstance(item, DeadLetter):
-                letters.append(item)
-                reasons[item.reason] += 1
-                continue
-            encoded, empty = item
+        runs: list[SortedRun] = []
+        letters: list[DeadLetter] = []
+        counts: Counter[str] = Counter()
+        name = f"{self.work.unit_name(unit)}.sorted"
+        most = 0
+
+        def finish(file: IO[bytes], *batch: Any) -> None:
+            nonlocal most
+            encoded = self.encoder.serialise(*batch)
             most = max(most, encoded.stats["targets_max_tokens"])
             counts.update({name: encoded.stats[name] for name in COUNTED})
-            counts["empty_documents"] += empty
-            if len(encoded.hashes):
-                name = f"{self.work.unit_name(unit)}-{len(files):03d}.sorted"
-                shards = self.encoder.config["num_shards"]
-                files.append(
-                    write_sorted(self.work.units, name, encoded.hashes, encoded.bounds, encoded.data, shards)
+            start, shards = runs[-1].stop if runs else 0, self.encoder.config["num_shards"]
+            runs.append(
+                append_run(
+                    file, name, start, hashes=encoded.hashes, bounds=encoded.bounds, data=encoded.data, shards=shards
                 )
+            )
+
+        # no waiting for the disk: after a power cut the size and checksums tell what was lost
+        with storage.writing(join(self.work.units, name), sync=False) as file, write_behind() as behind:
+            for item in read_ahead(self.encoder.items(unit)):
+                if isinstance(item, DeadLetter):
+                    letters.append(item)
+                    continue
+                documents, empty = item
+                counts["empty_documents"] += empty
+                if len(documents.offsets):
+                    behind(finish, file, *self.encoder.encode(documents))
+        reasons = Counter(letter.reason for letter in letters)
         damaged = [[letter.source, letter.reason] for letter in letters if letter.whole_source]
         stats = {**counts, "targets_max_tokens": most, "dead_letters": dict(reasons), "damaged": damaged}
-        self.work.write_unit_report(unit, files, letters, stats)
+        self.work.write_unit_report(unit, runs, letters, stats)
         return stats
 
 
@@ -149,12 +162,12 @@ class WriteShard(beam.DoFn):
     def __init__(self, output: str, split: str, *, max_bad_share: float, max_bad_sources: int) -> None:
         self.output, self.split = output, split
         self.max_bad_share, self.max_bad_sources = max_bad_share, max_bad_sources
-        self.files = None
+        self.runs = None
 
     def process(self, shard: int, units: list[int]) -> Iterator[int]:
         """Writes the shard unless its report is there."""
         with for_the_driver():
-            if self.files is None:
+            if self.runs is None:
                 self.work = Work(self.output, self.split)
                 self.config = self.work.read_plan()[1]
                 reports = self.work.unit_reports(len(units))
@@ -164,11 +177,11 @@ class WriteShard(beam.DoFn):
                     max_bad_sources=self.max_bad_sources,
                     letters=join(self.work.units, "*.dead.jsonl"),
                 )
-                self.files = [file for report in reports for file in sorted_files(report)]
+                self.runs = [run for report in reports for run in sorted_runs(report)]
             kept = self.work.shard_report(shard) is not None
             if not kept:
                 written = write_shard(
-                    self.files,
+                    self.runs,
                     work=self.work.units,
                     output=self.output,
                     shard=shard,
@@ -181,9 +194,7 @@ class WriteShard(beam.DoFn):
         yield shard
 
 
-def check_bad_records(
-    stats: list[dict[str, Any]], *, max_bad_share: float, max_bad_sources: int, letters: str
-) -> None:
+def check_bad_records(stats: list[dict[str, Any]], *, max_bad_share: float, max_bad_sources: int, letters: str) -> None:
     """Raises UserError where more is bad than was allowed, or nothing is left."""
     damaged = [tuple(one) for unit in stats for one in unit["damaged"]]
     if len(damaged) > max_bad_sources:

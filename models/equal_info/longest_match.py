@@ -13,45 +13,41 @@ from shammie.jit import compiled
 
 def segment(dictionary: Dictionary, text: np.ndarray) -> np.ndarray:
     """The codes of a text; uint8 [bytes] to uint16 [tokens]."""
-    nodes = _segment(*_hashed_edges(dictionary.trie), dictionary.token_node, dictionary.trie.depth, text)
-    return dictionary.code[nodes].astype(np.uint16)
+    return dictionary.code[LongestMatch(dictionary.trie).nodes(dictionary.code >= 0, text)].astype(np.uint16)
 
 
-def count_uses(trie: Trie, tokens: np.ndarray, text: np.ndarray) -> np.ndarray:
-    """How often each token is used in a text.
-
-    Args:
-        trie: holds the tokens.
-        tokens: bool [N], which nodes are tokens; single bytes must be.
-        text: uint8 [bytes].
-
-    Returns:
-        int64 [N].
-    """
-    deepest = _deepest_tokens(trie.parent, tokens)
-    nodes = _segment(*_hashed_edges(trie), deepest, trie.depth, text)
-    return np.bincount(nodes, minlength=len(trie))
-
-
-def replacement_tokens(trie: Trie, tokens: np.ndarray) -> np.ndarray:
-    """How many tokens a token's string would take if that token were gone.
+class LongestMatch:
+    """Longest match over one trie with changing choices of which nodes are tokens; single bytes must be.
 
     Args:
-        trie: holds the tokens.
-        tokens: bool [N], which nodes are tokens; single bytes must be.
-
-    Returns:
-        int64 [N]; 0 for what is no token, and for single bytes, which have no replacement.
+        trie: holds every string that may become a token; N nodes.
     """
-    deepest = _deepest_tokens(trie.parent, tokens)
-    return _replacements(*_hashed_edges(trie), trie.parent, trie.label, trie.depth, tokens, deepest)
 
+    def __init__(self, trie: Trie) -> None:
+        size = 1 << (3 * len(trie)).bit_length()
+        self.trie, self._depth = trie, trie.depth
+        self._edges = np.full(size, -1, np.int64), np.zeros(size, np.int32)
+        _fill_edges(trie.parent, trie.label, *self._edges)
 
-def _hashed_edges(trie: Trie) -> tuple[np.ndarray, np.ndarray]:
-    size = 1 << (3 * len(trie)).bit_length()
-    keys, children = np.full(size, -1, np.int64), np.zeros(size, np.int32)
-    _fill_edges(trie.parent, trie.label, keys, children)
-    return keys, children
+    def nodes(self, tokens: np.ndarray, text: np.ndarray) -> np.ndarray:
+        """The token nodes that a text is cut into; bool [N] and uint8 [bytes] to int32 [tokens of the text]."""
+        return _segment(*self._edges, _deepest_tokens(self.trie.parent, tokens), self._depth, text)
+
+    def replacements(self, tokens: np.ndarray) -> np.ndarray:
+        """How many tokens each token's string would take if that token were gone.
+
+        Args:
+            tokens: bool [N].
+
+        Returns:
+            int64 [N]; 0 for what is no token, and for single bytes, which have no replacement.
+        """
+        deepest = _deepest_tokens(self.trie.parent, tokens)
+        return _replacements(*self._edges, self.trie.parent, self.trie.label, self._depth, tokens, deepest)
+
+    def joined(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """The node of each first string with the second behind it, -1 where the trie has none; int32 [n] each."""
+        return _joined(*self._edges, self.trie.parent, self.trie.label, self._depth, first, second)
 
 
 @compiled
@@ -121,3 +117,22 @@ def _replacements(keys, children, parent, label, depth, tokens, deepest_token):
             at += depth[deepest_token[_walk(keys, children, string, at, depth[token])]]
             count[token] += 1
     return count
+
+
+@compiled
+def _joined(keys, children, parent, label, depth, first, second):
+    out = np.full(len(first), -1, np.int32)
+    string = np.zeros(depth[-1], np.uint8)
+    for pair in range(len(first)):
+        node, size = second[pair], depth[second[pair]]
+        for place in range(size - 1, -1, -1):
+            string[place] = label[node]
+            node = parent[node]
+        node = first[pair]
+        for place in range(size):
+            edge = _find(keys, np.int64(node) * 256 + string[place])
+            node = children[edge] if keys[edge] >= 0 else -1
+            if node < 0:
+                break
+        out[pair] = node
+    return out

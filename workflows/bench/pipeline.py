@@ -173,5 +173,5 @@ def write_text(path: str, *, form: str, size: int, seed: int = 0) -> None:
 def _line(document: bytes, form: str) -> bytes:
     if form == "jsonl":
         return json.dumps({"text": document.decode(errors="replace")}).encode() + b"\n"
-    # a text document is one line, so its own line ends become vertical tabs
-    return document.replace(b"\n", b"\x0b") + b"\n" if form == "text" else document + b"\n"
+    # a text document is one line, so its own line ends become spaces
+    return document.replace(b"\n", b" ") + b"\n" if form == "text" else document + b"\n"

@@ -1,44 +1,86 @@
-"""Ours: M1 proposes many times V strings, and those that save text the fewest tokens go, round by round.
+"""Ours: M1 proposes many times V strings, and text decides which of them pay.
 
-A prefix of a token need not be a token, so codes are not spent on stepping stones.
+A prefix of a token need not be a token, so codes are not spent on stepping stones. Two moves make the choice:
+shrinking drops the strings that save the fewest tokens; regrowing brings back proposed strings whose two halves
+now stand side by side most often, and shrinks again. The second move mends what the first, which looks at one
+string at a time, got wrong.
 """
 
 import numpy as np
 
 from models.equal_info.dictionary import Dictionary, dictionary_of_nodes
 from models.equal_info.explore import Candidates, most_probable
-from models.equal_info.longest_match import count_uses, replacement_tokens, segment
+from models.equal_info.longest_match import LongestMatch, segment
 from models.equal_info.m1 import M1
 
 __all__ = ["propose", "prune", "segment"]
 
-PROPOSED_PER_TOKEN = 32
+PROPOSED_PER_TOKEN = 128
 MOST_PROPOSED = 1 << 20
 KEPT_PER_ROUND = 0.75
+REGROWN_SHARE = 0.3
+MOST_REGROWTHS = 8
+LEAST_GAIN = 1e-3
 
 
 def propose(m1: M1, vocab_size: int, window_bits: int) -> Candidates:
-    """The strings most probable under M1: 32 V of them, at most 2^20 (16 V at 65,536)."""
+    """The strings most probable under M1: 128 V of them, at most 2^20 (16 V at 65,536)."""
     return most_probable(m1, min(PROPOSED_PER_TOKEN * vocab_size, MOST_PROPOSED), window_bits)
 
 
 def prune(candidates: Candidates, text: np.ndarray, vocab_size: int) -> Dictionary:
-    """Segments the text, drops the quarter of the strings that saves least, and again until V are left.
+    """Chooses the V tokens that cut the text into few pieces.
 
-    A string saves (the tokens that would replace it - 1) at each use. Dropping it gives its uses to others, so
-    counts are taken anew each round. Single bytes stay; among equals the more probable under M1 stay.
+    Args:
+        candidates: what M1 proposed.
+        text: uint8 [bytes], on which uses are counted.
+        vocab_size: V.
     """
-    trie = candidates.trie
-    single = trie.depth == 1
-    tokens = np.arange(len(trie)) > 0
-    by_probability = np.argsort(-candidates.log2_probability, kind="stable")
-    while True:
-        left = int(tokens.sum())
-        if left <= vocab_size:
-            return dictionary_of_nodes(trie, tokens)
-        saved = count_uses(trie, tokens, text) * (replacement_tokens(trie, tokens) - 1)
-        saved[single] = np.iinfo(np.int64).max
-        saved[~tokens] = -1
-        ranked = by_probability[np.argsort(-saved[by_probability], kind="stable")]
-        tokens = np.zeros(len(trie), bool)
-        tokens[ranked[: max(vocab_size, int(left * KEPT_PER_ROUND))]] = True
+    match = LongestMatch(candidates.trie)
+    tokens = np.arange(len(candidates.trie)) > 0
+    while tokens.sum() > vocab_size:
+        size = max(vocab_size, int(tokens.sum() * KEPT_PER_ROUND))
+        tokens = _shrink(match, tokens, match.nodes(tokens, text), size, candidates.log2_probability)
+    pieces = match.nodes(tokens, text)
+    for _ in range(MOST_REGROWTHS):
+        grown = tokens | _most_frequent_pairs(match, tokens, pieces, int(REGROWN_SHARE * vocab_size))
+        for size in (vocab_size + int(grown.sum() - vocab_size) // 2, vocab_size):
+            grown = _shrink(match, grown, match.nodes(grown, text), size, candidates.log2_probability)
+        fewer = match.nodes(grown, text)
+        if len(fewer) < len(pieces):
+            tokens = grown
+        if len(fewer) > (1 - LEAST_GAIN) * len(pieces):
+            break
+        pieces = fewer
+    return dictionary_of_nodes(candidates.trie, tokens)
+
+
+def _shrink(
+    match: LongestMatch, tokens: np.ndarray, pieces: np.ndarray, size: int, log2_probability: np.ndarray
+) -> np.ndarray:
+    """Keeps the strings that save most.
+
+    A string saves (the tokens that would replace it - 1) at each use. Single bytes stay; among equals the more
+    probable under M1 stay.
+    """
+    saved = np.bincount(pieces, minlength=len(tokens)) * (match.replacements(tokens) - 1)
+    saved[match.trie.depth == 1] = np.iinfo(np.int64).max
+    present = np.flatnonzero(tokens)
+    ranked = present[np.lexsort((-log2_probability[present], -saved[present]))]
+    kept = np.zeros(len(tokens), bool)
+    kept[ranked[:size]] = True
+    return kept
+
+
+def _most_frequent_pairs(match: LongestMatch, tokens: np.ndarray, pieces: np.ndarray, count: int) -> np.ndarray:
+    """The proposed strings, not yet tokens, that adjacent pieces of the text most often spell; bool [N]."""
+    nodes = len(tokens)
+    pairs, uses = np.unique(pieces[:-1].astype(np.int64) * nodes + pieces[1:], return_counts=True)
+    often = np.argsort(-uses, kind="stable")[: 8 * count]  # not all pairs spell a proposed string
+    spelled = match.joined((pairs[often] // nodes).astype(np.int32), (pairs[often] % nodes).astype(np.int32))
+    new = (spelled >= 0) & ~tokens[spelled]
+    gain = np.bincount(spelled[new], uses[often][new], nodes)
+    chosen = np.argsort(-gain, kind="stable")[:count]
+    grown = np.zeros(nodes, bool)
+    grown[chosen[gain[chosen] > 0]] = True
+    return grown

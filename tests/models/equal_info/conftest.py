@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.equal_info.codec import Codec
-from models.equal_info.codes import CODES
+from models.equal_info.codes import CODES, pruned
 from models.equal_info.m1 import M1, M1Config, train_m1
 
 
@@ -36,6 +36,7 @@ def small_m1(code_text: np.ndarray) -> M1:
 def codecs(small_m1: M1, code_text: np.ndarray) -> dict[str, Codec]:
     """Each scheme at a size that tests can afford."""
     out = {}
+    pruned.PROPOSED_PER_TOKEN = 16
     for scheme, vocab_size, window_bits in (
         ("greedy", 1 << 16, 16),
         ("delay", 1 << 16, 16),

@@ -1,0 +1,329 @@
+import dataclasses
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from beam_jobs import shards, storage
+from beam_jobs.equal_info import transforms
+from beam_jobs.equal_info.encode import fixed_size
+from beam_jobs.equal_info.estimate import estimate
+from beam_jobs.equal_info.job import run
+from beam_jobs.records import documents_of
+from models.equal_info.ids import END_OF_DOCUMENT_ID, codes_of_ids
+from shammie.errors import UserError
+
+
+@pytest.fixture
+def text_file(tmp_path, texts) -> Path:
+    path = tmp_path / "in" / "text.txt"
+    path.parent.mkdir()
+    path.write_bytes(b"\n".join(texts) + b"\n")
+    return path
+
+
+def test_every_document_comes_back_and_the_files_say_what_they_hold(job, text_file, texts, codec, kit):
+    result = run(job(text_file))
+    assert sorted(kit.decoded(result, codec)) == sorted(texts)
+    out = Path(result.output)
+    tokens = [len(example["targets"]) for example in kit.read_shards(result)]
+    assert result.stats["documents"] == result.stats["examples"] == result.stats["end_ids"] == len(texts)
+    assert result.stats["text_bytes"] == sum(map(len, texts))
+    assert result.stats["targets_tokens"] == sum(tokens)
+    assert result.stats["targets_max_tokens"] == max(tokens)
+    assert result.counters["documents"] == len(texts)
+    assert result.counters["targets_tokens"] == sum(tokens)
+    files = kit.hashes(out)
+    for shard in result.manifest["shards"]:
+        assert files[shard["name"]] == shard["sha256"]
+        assert (out / shard["name"]).stat().st_size == shard["size"]
+        assert shard["records"] > 0
+    names = {f"train.tfrecord-{i:05d}-of-00003" for i in range(3)}
+    about = {"info.train.json", "stats.train.json", "manifest.train.json", "dead_letters.train.jsonl"}
+    assert set(files) == names | about | {"README.md", "COMPLETED", "equal_info.codec"}
+    assert (out / "COMPLETED").stat().st_mtime >= (out / "README.md").stat().st_mtime
+    said = "".join((out / name).read_text() for name in (*about, "README.md"))
+    assert str(out.parent) not in said
+    assert socket.gethostname() not in said.replace("-", " ").split()
+
+
+def test_same_bytes_for_two_runs_and_any_unit_size(job, text_file, kit):
+    one = kit.hashes(run(job(text_file, output="one")).output)
+    assert one == kit.hashes(run(job(text_file, output="two")).output)
+    pick = lambda files: {name: value for name, value in files.items() if "tfrecord-" in name}  # noqa: E731
+    other_units = kit.hashes(run(job(text_file, output="three", unit_bytes=997)).output)
+    assert pick(one) == pick(other_units)
+    other_seed = kit.hashes(run(job(text_file, output="four", seed=1)).output)
+    assert not set(pick(one).values()) & set(pick(other_seed).values())
+
+
+@pytest.mark.parametrize("mode", ["multi_processing", "multi_threading"])
+def test_same_bytes_for_one_and_four_workers(job, text_file, kit, mode):
+    one = kit.hashes(run(job(text_file, output="one")).output)
+    flags = ["--direct_num_workers=4", f"--direct_running_mode={mode}", "--runner=DirectRunner"]
+    assert one == kit.hashes(run(job(text_file, output="four"), flags).output)
+
+
+def test_order_is_by_place_not_by_content(job, text_file, texts, codec, kit):
+    order = kit.decoded(run(job(text_file, num_shards=1)), codec)
+    assert order != texts
+    assert order != sorted(texts)
+    assert order.index(b"same") != len(order) - 2
+
+
+def test_whole_job_without_sockets(job, text_file, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the network was asked")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    for name in ("getaddrinfo", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    assert run(job(text_file), ["--runner=DirectRunner"]).stats["documents"] > 0
+
+
+def test_long_documents_are_continued_in_one_shard(job, text_file, texts, codec, kit):
+    result = run(job(text_file, max_example_bytes=300))
+    assert sorted(kit.decoded(result, codec)) == sorted(texts)
+    assert result.stats["continuations"] == sum((len(text) - 1) // 300 for text in texts)
+    assert result.stats["end_ids"] == len(texts)
+
+
+def test_one_line_of_megabytes(job, tmp_path, codec, kit):
+    line = bytes(np.random.default_rng(0).integers(11, 256, 3_000_000).astype(np.uint8))
+    (tmp_path / "long.txt").write_bytes(line)
+    result = run(job(tmp_path / "long.txt", unit_bytes=100_000, max_example_bytes=700_000))
+    assert kit.decoded(result, codec) == [line]
+    assert result.stats["examples"] == 5
+
+
+def papers_examples(texts: list[bytes], *, group: int, size: int) -> list[list[bytes | int]]:
+    """The paper's cutting, written down naively: each example as pieces of text and 1 for an end."""
+    found = []
+    for first in range(0, len(texts), group):
+        stream = [unit for text in texts[first : first + group] for unit in [*text, None]]
+        for at in range(0, len(stream), size):
+            pieces, open_piece = [], bytearray()
+            for unit in stream[at : at + size]:
+                if unit is None:
+                    pieces += [bytes(open_piece), END_OF_DOCUMENT_ID]
+                    open_piece = bytearray()
+                else:
+                    open_piece.append(unit)
+            found.append([piece for piece in [*pieces, bytes(open_piece)] if piece != b""])
+    return found
+
+
+@pytest.mark.parametrize(("group", "size"), [(1, 2), (3, 7), (128, 100), (2, 10_000)])
+def test_fixed_size_examples_against_a_naive_cut(job, text_file, texts, codec, kit, group, size):
+    result = run(job(text_file, example_bytes=size, group_documents=group, unit_bytes=1 << 20))
+    found = []
+    for example in kit.read_shards(result):
+        pieces, codes = [], []
+        for token in [*example["targets"], END_OF_DOCUMENT_ID]:
+            if token == END_OF_DOCUMENT_ID:
+                pieces += [codec.decode(codes_of_ids(codes)), END_OF_DOCUMENT_ID]
+                # each piece is encoded from its own start
+                assert codec.encode(pieces[-2]).tolist() == [code - 2 for code in codes]
+                codes = []
+            else:
+                codes.append(token)
+        found.append([piece for piece in pieces[:-1] if piece != b""])
+    # batches are 128 kB: all of the text is in one
+    assert sorted(map(repr, found)) == sorted(map(repr, papers_examples(texts, group=group, size=size)))
+    assert result.stats["end_ids"] == len(texts)
+
+
+def test_fixed_size_layout_of_an_end_that_does_not_fit():
+    layout = fixed_size(documents_of([b"abcd", b"ef"], source=0, offsets=[0, 5]), group=2, example_bytes=4)
+    assert layout.text_bounds.tolist() == [0, 4, 4, 6]
+    assert layout.closes.tolist() == [False, True, True]
+    assert layout.example_bounds.tolist() == [0, 1, 3]
+
+
+def test_array_record(job, text_file, codec, kit):
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    tfrecord, array = run(job(text_file, output="a")), run(job(text_file, output="b", output_format="array_record"))
+    again = run(job(text_file, output="c", output_format="array_record"))
+    assert array.manifest["shards"] == again.manifest["shards"]
+    found = []
+    for shard in array.manifest["shards"]:
+        assert shard["name"].startswith("train.array_record-")
+        reader = ArrayRecordReader(str(Path(array.output) / shard["name"]))
+        found += [kit.parse_example(record) for record in reader.read_all()]
+    assert found == kit.read_shards(tfrecord)
+
+
+def test_a_finished_job_is_only_read_and_another_is_refused(job, text_file, tmp_path, kit, codec):
+    config = job(text_file)
+    first = run(config)
+    before = {path: path.stat().st_mtime_ns for path in Path(first.output).glob("train.*")}
+    again = run(config)
+    assert (again.stats, again.manifest, again.counters) == (first.stats, first.manifest, {})
+    assert before == {path: path.stat().st_mtime_ns for path in Path(first.output).glob("train.*")}
+    with pytest.raises(UserError, match=r"holds another job's files \(another seed\); choose another --output"):
+        run(dataclasses.replace(config, seed=5))
+    other = tmp_path / "other.codec"
+    kit.small_codec([b"other"]).save(str(other))
+    with pytest.raises(UserError, match=r"holds another job.s files \(another codec fingerprint\)"):
+        run(dataclasses.replace(config, codec=str(other)))
+    with pytest.raises(UserError, match="encoded with another codec"):
+        run(dataclasses.replace(config, codec=str(other), split="validation"))
+    run(dataclasses.replace(config, seed=5, overwrite=True))
+    (Path(first.output) / first.manifest["shards"][0]["name"]).write_bytes(b"")
+    with pytest.raises(UserError, match="missing or damaged; write it again with --overwrite"):
+        run(dataclasses.replace(config, seed=5))
+
+
+def test_a_folder_with_other_files_is_refused_and_left_alone(job, text_file, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="not empty and holds no dataset"):
+            run(job(text_file, overwrite=overwrite))
+    assert os.listdir(tmp_path / "out") == ["thesis.txt"]
+
+
+def test_two_splits_share_a_dataset(job, text_file, tmp_path):
+    train = run(job(text_file))
+    (tmp_path / "in" / "more.txt").write_bytes(b"held out\n")
+    run(job(tmp_path / "in" / "more.txt", split="validation", num_shards=1))
+    card = (Path(train.output) / "README.md").read_text()
+    assert "| train |" in card
+    assert "| validation | 1 |" in card
+    assert (Path(train.output) / "COMPLETED").exists()
+
+
+def test_dead_letters_are_exactly_the_bad_rows(job, tmp_path, codec, kit):
+    rows = [json.dumps({"text": f"document {i}"}) for i in range(300)]
+    bad = {7: "{", 100: "[]", 299: '{"text": null}'}
+    for row, line in bad.items():
+        rows[row] = line
+    (tmp_path / "a.jsonl").write_text("\n".join(rows))
+    with pytest.raises(UserError, match=r"3 of 300 records are bad, see .*raise --max_bad_share above 0.005"):
+        run(job(tmp_path / "a.jsonl", max_bad_share=0.005))
+    assert not list(tmp_path.glob("out/train.*"))
+    result = run(job(tmp_path / "a.jsonl"))  # resumes: the share is no part of the dataset
+    assert result.counters["units_kept"] > 0
+    assert "units_done" not in result.counters
+    offsets = np.cumsum([0] + [len(row) + 1 for row in rows]).tolist()
+    assert [(letter["source"], letter["offset"]) for letter in kit.dead_letters(result)] == [
+        ("a.jsonl", offsets[row]) for row in bad
+    ]
+    assert result.stats["dead_letters"] == {"invalid JSON": 1, "not a JSON object": 1, "not a string": 1}
+    assert len(kit.decoded(result, codec)) == 297
+
+
+def test_a_damaged_source_stops_the_job_unless_allowed(job, tmp_path, text_file):
+    (tmp_path / "in" / "z.gz").write_bytes(b"\x1f\x8b\x08")
+    with pytest.raises(UserError, match=r"input z.gz: truncated gzip; mend it .* by --max_bad_sources=1"):
+        run(job(tmp_path / "in"))
+    assert run(job(tmp_path / "in", max_bad_sources=1)).stats["damaged_sources"] == 1
+
+
+def test_full_disk_is_one_line_and_the_job_resumes(job, text_file, monkeypatch, kit):
+    expected = kit.hashes(run(job(text_file, output="whole")).output)
+    real, calls = storage.writing, []
+
+    def writing(path, **settings):
+        calls.append(path)
+        if "tfrecord-00001" in path:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        return real(path, **settings)
+
+    monkeypatch.setattr(shards.storage, "writing", writing)
+    with pytest.raises(UserError, match="tfrecord-00001-of-00003: the disk is full: free some room"):
+        run(job(text_file))
+    monkeypatch.undo()
+    result = run(job(text_file))
+    assert result.counters["shards_kept"] == 1
+    assert "units_done" not in result.counters
+    assert kit.hashes(result.output) == expected
+
+
+def test_damaged_work_is_done_again(job, text_file, monkeypatch, kit):
+    expected = kit.hashes(run(job(text_file, output="whole")).output)
+    monkeypatch.setattr(transforms, "write_shard", lambda *_, **__: 1 / 0)
+    with pytest.raises(Exception, match="division"):
+        run(job(text_file))
+    monkeypatch.undo()
+    units = Path(job(text_file).output) / "_work.train" / "units"
+    damaged = bytearray((units / "000001.sorted").read_bytes())
+    damaged[len(damaged) // 3] ^= 1
+    (units / "000001.sorted").write_bytes(damaged)
+    (units / "000002.sorted").unlink()
+    (units / "000003.json").write_bytes(b"{")
+    result = run(job(text_file))
+    assert result.counters["units_done"] == 3
+    assert kit.hashes(result.output) == expected
+
+
+def test_a_changed_input_is_noticed_on_resume(job, text_file, monkeypatch):
+    monkeypatch.setattr(transforms, "write_shard", lambda *_, **__: 1 / 0)
+    with pytest.raises(Exception, match="division"):
+        run(job(text_file))
+    monkeypatch.undo()
+    os.utime(text_file, (1, 1))
+    with pytest.raises(UserError, match=r"text.txt changed since the job in .* began; start over with --overwrite"):
+        run(job(text_file))
+    assert run(job(text_file, overwrite=True)).counters["units_done"] > 0
+
+
+KILLED = """
+import sys, time
+from beam_jobs.equal_info import transforms
+real = transforms.EncodeUnit._do
+def slow(self, unit):
+    time.sleep(0.1)
+    return real(self, unit)
+transforms.EncodeUnit._do = slow
+from beam_jobs.equal_info.__main__ import main
+main(sys.argv[1:])
+"""
+
+
+def test_kill_9_in_the_middle_then_resume(job, text_file, tmp_path, codec_path, kit):
+    expected = kit.hashes(run(job(text_file, output="whole", unit_bytes=500)).output)
+    flags = ["--input", str(text_file), "--output", str(tmp_path / "out"), "--codec", codec_path, "--num_shards=3"]
+    process = subprocess.Popen([sys.executable, "-c", KILLED, *flags, "--unit_bytes=500"], stderr=subprocess.DEVNULL)
+    reports = tmp_path / "out" / "_work.train" / "units"
+    deadline = time.monotonic() + 60
+    while len(list(reports.glob("*.json"))) < 5:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "out" / "COMPLETED").exists()
+    result = run(job(text_file, unit_bytes=500))
+    assert result.counters["units_kept"] >= 5
+    assert result.counters["units_done"] > 0
+    assert kit.hashes(result.output) == expected
+
+
+def test_dry_run_estimates_without_writing(job, text_file, texts):
+    config = job(text_file)
+    found = estimate(config)
+    assert not os.path.exists(config.output)
+    actual = run(config)
+    assert found["documents"] == pytest.approx(len(texts), rel=0.5)
+    assert found["targets_tokens"] == pytest.approx(actual.stats["targets_tokens"], rel=0.5)
+    size = sum(shard["size"] for shard in actual.manifest["shards"])
+    assert found["output_bytes"] == pytest.approx(size, rel=0.5)
+    assert found["seconds_one_core"] >= 0
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n\n"])
+def test_input_without_text(job, tmp_path, content):
+    (tmp_path / "nothing.txt").write_bytes(content)
+    with pytest.raises(UserError, match=r"is empty|no document with a byte in it"):
+        run(job(tmp_path / "nothing.txt"))

@@ -1,0 +1,117 @@
+import errno
+import json
+import subprocess
+import sys
+
+import apache_beam as beam
+import pytest
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
+
+from beam_jobs.equal_info.__main__ import main
+from beam_jobs.equal_info.job import build_pipeline, run
+from beam_jobs.equal_info.transforms import EncodeUnit
+from beam_jobs.runner import for_the_driver, one_worker, pipeline_for_tests, pipeline_options, run_pipeline, runner_of
+from beam_jobs.work import Work
+from shammie.errors import UserError
+
+
+@pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"], ["--runner=FnApiRunner"]])
+def test_the_default_is_the_in_process_runner(flags):
+    assert isinstance(runner_of(pipeline_options(flags)), FnApiRunner)
+    assert one_worker(flags)
+    assert not one_worker([*flags, "--direct_num_workers=4", "--direct_running_mode=multi_processing"])
+
+
+def test_other_runners_are_left_to_beam():
+    assert runner_of(pipeline_options(["--runner=FlinkRunner"])) == "FlinkRunner"
+    assert not one_worker(["--runner=FlinkRunner"])
+
+
+def test_a_typing_error_in_a_flag_is_caught():
+    with pytest.raises(UserError, match=r"unknown flag '--direct_num_worker'; did you mean --direct_num_workers"):
+        pipeline_options(["--direct_num_worker=4"])
+
+
+def fail(number):
+    with for_the_driver():
+        if number == 3:
+            raise UserError("element 3 is odd", "give even ones")
+        if number == 4:
+            raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
+    return number
+
+
+@pytest.mark.parametrize(
+    ("number", "line"), [(3, "element 3 is odd; give even ones"), (4, "/some/file: the disk is full: free some room")]
+)
+@pytest.mark.parametrize("flags", [[], ["--direct_num_workers=2", "--direct_running_mode=multi_threading"]])
+def test_errors_of_workers_reach_the_driver_as_one_line(number, line, flags):
+    with pytest.raises(UserError) as caught:
+        run_pipeline(lambda pipeline: pipeline | beam.Create([number]) | beam.Map(fail), flags)
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+def test_dofns_under_test_pipeline(job, tmp_path, texts, kit):
+    (tmp_path / "text.txt").write_bytes(b"\n".join(texts))
+    result = run(job(tmp_path / "text.txt", output="whole"))
+    config = job(tmp_path / "text.txt")
+    # a work folder as the driver leaves it for the workers
+    from beam_jobs.equal_info import dataset
+    from beam_jobs.equal_info.config import CODEC_FILE, dataset_config
+    from beam_jobs.equal_info.job import load_codec, plan_of
+    from beam_jobs.storage import write_bytes
+
+    codec, artefact = load_codec(config.codec)
+    plan = plan_of(config)
+    settings = dataset_config(config, plan, codec)
+    dataset.claim(config.output, codec.fingerprint)
+    work = Work(config.output, "train")
+    work.start(plan, settings, "digest")
+    write_bytes(f"{config.output}/{CODEC_FILE}", artefact)
+    with pipeline_for_tests() as pipeline:
+        units = pipeline | beam.Create(range(2)) | beam.ParDo(EncodeUnit(config.output, "train", 1))
+        assert_that(units, equal_to([0, 1]))
+    assert work.finished() == ([0, 1], [])
+    with pipeline_for_tests() as pipeline:
+        shards = build_pipeline(pipeline, config, units=len(plan.units), shards=3)
+        assert_that(shards, equal_to([0, 1, 2]))
+    written = {name: value for name, value in kit.hashes(config.output).items() if name.startswith("train.")}
+    assert sorted(written.values()) == sorted(shard["sha256"] for shard in result.manifest["shards"])
+
+
+def test_command(tmp_path, texts, codec_path, capsys):
+    (tmp_path / "text.txt").write_bytes(b"\n".join(texts))
+    flags = ["--input", str(tmp_path / "text.txt"), "--output", str(tmp_path / "out"), "--codec", codec_path]
+    assert main([*flags, "--dry_run"]) == 0
+    assert json.loads(capsys.readouterr().out)["units"] == 1
+    assert not (tmp_path / "out").exists()
+    assert main([*flags, "--num_shards=2", "--direct_num_workers=1"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["documents"], shown["shards"]) == (len(texts), 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--num_shard=2"], "unknown flag '--num_shard'; did you mean"),
+        (["--codec=/nowhere"], "codec /nowhere does not exist; check --codec"),
+        (["--output_format=csv"], "unknown output_format 'csv'; choose tfrecord or array_record"),
+        (["--input=/nowhere/*.txt"], "matches no file; check the path"),
+    ],
+)
+def test_bad_flags_are_one_line(tmp_path, codec_path, capsys, flags, line):
+    (tmp_path / "text.txt").write_bytes(b"some text\n")
+    base = ["--input", str(tmp_path / "text.txt"), "--output", str(tmp_path / "out"), "--codec", codec_path]
+    assert main([*base, *flags]) == 2
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 1
+    assert line in shown[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_jobs_do_not_import_tensorflow():
+    code = "import sys, beam_jobs.equal_info.job, beam_jobs.equal_info.estimate; print('tensorflow' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"

@@ -1,0 +1,94 @@
+"""M1: reading byte by byte equals reading whole windows; training learns and repeats itself."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.equal_info.coder import cumulative_frequencies
+from models.equal_info.explore import reachable_windows
+from models.equal_info.m1 import M1, START, M1Config, bits_per_byte, network_of, train_m1
+from models.lm import LMConfig
+
+DECODER = M1Config(
+    kind="decoder",
+    decoder=LMConfig(width=16, layers=2, heads=2, head_width=8, mlp_width=32),
+    steps=30,
+    batch=32,
+    window_bytes=12,
+)
+
+
+@pytest.fixture(scope="module")
+def decoder_m1(code_text: np.ndarray) -> M1:
+    return train_m1(DECODER, code_text, jax.random.key(0))
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "decoder"])
+def test_reading_byte_by_byte_equals_reading_the_window(
+    small_m1: M1, decoder_m1: M1, code_text: np.ndarray, kind: str
+) -> None:
+    m1 = small_m1 if kind == "recurrent" else decoder_m1
+    windows = code_text[: 40 * 11].reshape(40, 11)
+    inputs = jnp.pad(jnp.asarray(windows, jnp.int32), ((0, 0), (1, 0)), constant_values=START)
+    logits = np.asarray(network_of(m1.config).apply({"params": m1.params}, inputs))[..., :256]
+    memory, symbols = m1.start(40), np.full(40, START)
+    for column in range(12):
+        memory, cumulative = m1.read(memory, symbols, 14)
+        expected = np.asarray(cumulative_frequencies(jnp.asarray(logits[:, column]), 14))
+        assert (
+            np.abs(np.diff(cumulative) - np.diff(expected)).max() <= 4
+        )  # rounding of logits moves a few parts in 16384
+        if column < 11:
+            symbols = windows[:, column]
+
+
+def test_rows_do_not_depend_on_their_neighbours(small_m1: M1) -> None:
+    """Else a code compiled in blocks would differ from one read row by row."""
+    symbols = np.arange(256)
+    memory, _ = small_m1.read(small_m1.start(256), np.full(256, START), 14)
+    _, together = small_m1.read(memory, symbols, 14)
+    order = np.random.default_rng(0).permutation(256)
+    _, shuffled = small_m1.read(memory[order], symbols[order], 14)
+    assert np.array_equal(shuffled, together[order])
+    for row in (0, 100, 255):
+        _, alone = small_m1.read(memory[row : row + 1], symbols[row : row + 1], 14)
+        assert np.array_equal(alone[0], together[row])
+
+
+def test_training_learns_and_repeats_itself(code_text: np.ndarray) -> None:
+    config = M1Config(width=16, steps=40, batch=64)
+    losses: list[float] = []
+    first = train_m1(config, code_text, jax.random.key(3), lambda step, loss: losses.append(loss))
+    second = train_m1(config, code_text, jax.random.key(3))
+    other = train_m1(config, code_text, jax.random.key(4))
+    assert len(losses) == 4
+    assert losses[-1] < 0.8 * np.log(256)
+    assert first.to_bytes() == second.to_bytes()
+    assert first.to_bytes() != other.to_bytes()
+    assert bits_per_byte(first, code_text) < 6.5
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "decoder"])
+def test_models_survive_as_bytes(small_m1: M1, decoder_m1: M1, kind: str) -> None:
+    m1 = small_m1 if kind == "recurrent" else decoder_m1
+    again = M1.from_bytes(m1.to_bytes())
+    assert again.config == m1.config
+    _, frequencies = m1.read(m1.start(2), np.full(2, START), 14)
+    _, same = again.read(again.start(2), np.full(2, START), 14)
+    assert np.array_equal(frequencies, same)
+
+
+def test_the_papers_decoder_compiles_into_a_code(decoder_m1: M1) -> None:
+    candidates = reachable_windows(decoder_m1, 12)
+    assert len(candidates.trie) > 300
+    assert np.all(np.diff(candidates.trie.first_child[:2]) == 256)
+
+
+def test_what_cannot_be_trained_is_refused(code_text: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="10 bytes of text are too few"):
+        train_m1(M1Config(), code_text[:10], jax.random.key(0))
+    with pytest.raises(ValueError, match=r"loss is (nan|inf)"):
+        train_m1(M1Config(width=8, steps=400, learning_rate=1e12), code_text, jax.random.key(0))
+    with pytest.raises(ValueError, match="'lstm'"):
+        M1Config(kind="lstm")  # pyright: ignore[reportArgumentType]
