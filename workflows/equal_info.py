@@ -16,8 +16,6 @@ from workflows.compare_codes import spec_of
 from workflows.corpus import embedded_documents, manifest
 from workflows.dag import Source, Step, source_of_files
 
-CODE = ("models", "beam_jobs", "seqio_tasks")
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -71,14 +69,14 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
         lambda running: equal_info_steps.write_dataset(running, beam_flags),
         config={"code": code, "shards": chosen.shards},
         inputs={"corpus": corpus, "codes": codes},
-        code=CODE,
+        code=("beam_jobs", "models.equal_info.codec"),
     )
     readback = Step(
         "readback",
         equal_info_steps.read_back,
         config={"code": code},
         inputs={"corpus": corpus, "codes": codes, "dataset": dataset},
-        code=CODE,
+        code=("seqio_tasks", "models.equal_info.codec"),
     )
     report = Step(
         "report",
@@ -92,7 +90,7 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
             "readback": readback,
             **{f"measures_{number}": measures for number, (_, _, measures) in enumerate(trained)},
         },
-        code=("workflows.report", *CODE),
+        code=("workflows.report", "models.equal_info.codec"),
     )
     return [report]
 
@@ -105,14 +103,14 @@ def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, S
         config={"m1": asdict(settings.m1), "train_mb": settings.train_mb, "seed": seed},
         inputs={"corpus": corpus},
         validate=equal_info_steps.validate_m1,
-        code=CODE,
+        code=("models.equal_info.m1", "models.training", "models.lm"),
     )
     codes = Step(
         "codes",
         equal_info_steps.compile_codes,
         config={"codes": list(settings.codes), "train_mb": settings.train_mb},
         inputs={"corpus": corpus, "m1": m1},
-        code=CODE,
+        code=("workflows.compare_codes", "models.equal_info"),
     )
     peer_vocab_sizes = list(settings.peer_vocab_sizes) if seed == settings.seeds[0] else []
     measures = Step(
@@ -125,7 +123,7 @@ def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, S
             "test_mb": settings.test_mb,
         },
         inputs={"corpus": corpus, "codes": codes},
-        code=("workflows.peers", *CODE),
+        code=("workflows.peers", "workflows.compare_codes", "models.equal_info"),
     )
     return m1, codes, measures
 

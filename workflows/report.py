@@ -1,7 +1,7 @@
 """The report builder: one self-contained HTML page of text, tables and pictures, no network needed to open it."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -32,6 +32,7 @@ pre, code { font: .86rem/1.5 ui-monospace, monospace; }
 pre.command { background: color-mix(in srgb, var(--line) 40%, transparent); padding: .7rem 1rem; overflow-x: auto; }
 .text { font: .84rem/1.75 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; color: #1c2024;
         background: #fff; margin: .4rem 0 1.2rem; padding: .7rem; border: 1px solid var(--line); border-radius: 4px; }
+.text i.end { color: #9aa1a8; font-style: normal; }
 .text span { border-radius: 3px; cursor: default; } .text span:hover { outline: 2px solid #0b6e8f; }
 """
 
@@ -121,15 +122,38 @@ def new_figure(width: float = 9.0, height: float = 3.4) -> tuple[Any, Any]:
 
 
 def bars(
-    names: Sequence[str], values: Sequence[float], *, label: str, ours: Sequence[bool], logarithmic: bool = False
+    names: Sequence[str],
+    values: Sequence[float],
+    *,
+    label: str,
+    ours: Sequence[bool],
+    logarithmic: bool = False,
+    marks: Mapping[str, float] | None = None,
+    marks_label: str = "",
 ) -> Any:
-    """A figure of horizontal bars with their values written at the ends; `ours` stand out."""
-    figure, axes = new_figure(height=0.34 * len(names) + 0.8)
-    place = list(range(len(names)))[::-1]
-    axes.barh(place, values, color=["#0b6e8f" if own else "#b9c0c6" for own in ours], log=logarithmic)
-    axes.set_yticks(place, names)
+    """A figure of horizontal bars with their values written at the ends.
+
+    Args:
+        names: of the bars, top first.
+        values: their lengths.
+        label: of the axis, with the unit.
+        ours: which bars stand out.
+        logarithmic: a logarithmic axis from 1.
+        marks: by name, a value to mark on a bar.
+        marks_label: what the marks are.
+    """
+    figure, axes = new_figure(height=0.3 * len(names) + 0.9)
+    place = {name: len(names) - number for number, name in enumerate(names)}
+    axes.barh(list(place.values()), values, color=["#0b6e8f" if own else "#b9c0c6" for own in ours], log=logarithmic)
+    if logarithmic:
+        axes.set_xlim(left=1.0)
+    axes.set_yticks(list(place.values()), names)
     axes.set_xlabel(label)
-    for at, value in zip(place, values, strict=True):
+    for at, value in zip(place.values(), values, strict=True):
         axes.text(value, at, f" {value:,.2f}" if value < 20 else f" {value:,.0f}", va="center", fontsize=9)
-    axes.margins(x=0.12)
+    known = {name: value for name, value in (marks or {}).items() if name in place}
+    if known:
+        axes.plot(list(known.values()), [place[name] for name in known], "D", color="#d9822b", label=marks_label)
+        axes.legend(frameon=False, loc="lower right")
+    axes.margins(x=0.12, y=0.02)
     return figure

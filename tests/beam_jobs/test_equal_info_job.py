@@ -174,7 +174,7 @@ def test_a_finished_job_is_only_read_and_another_is_refused(job, text_file, tmp_
         run(dataclasses.replace(config, seed=5))
     other = tmp_path / "other.codec"
     kit.small_codec([b"other"]).save(str(other))
-    with pytest.raises(UserError, match=r"holds another job.s files \(another codec fingerprint\)"):
+    with pytest.raises(UserError, match=r"holds another job.s files \(another codec fingerprint, codec vocab size\)"):
         run(dataclasses.replace(config, codec=str(other)))
     with pytest.raises(UserError, match="encoded with another codec"):
         run(dataclasses.replace(config, codec=str(other), split="validation"))

@@ -81,16 +81,11 @@ def test_jsonl_of_another_field_and_long_documents(tmp_path):
     assert [letter[2] for letter in letters] == ["line too long"]
 
 
-@pytest.mark.parametrize("kind", ["string", "large_string", "binary", "dictionary", "string_view"])
+@pytest.mark.parametrize("kind", ["string", "large_string", "binary", "dictionary"])
 def test_parquet(tmp_path, kind):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     values = [f"row {i} é" if i % 7 else None for i in range(500)]
-    types = {
-        "string": pa.string(),
-        "large_string": pa.large_string(),
-        "binary": pa.binary(),
-        "string_view": pa.string(),
-    }
+    types = {"string": pa.string(), "large_string": pa.large_string(), "binary": pa.binary()}
     column = pa.array(values).dictionary_encode() if kind == "dictionary" else pa.array(values, types[kind])
     pq.write_table(pa.table({"n": list(range(500)), "text": column}), tmp_path / "a.parquet", row_group_size=60)
     documents, letters = read([tmp_path / "a.parquet"], unit_bytes=300)

@@ -1,9 +1,12 @@
 import shutil
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import seqio
 import tensorflow as tf
+from seqio import test_utils
 
 from models.equal_info.codec import Codec
 from models.equal_info.dictionary import dictionary_of_strings
@@ -41,14 +44,15 @@ def test_both_formats_and_shuffles_hold_the_same(datasets):
 def test_seqio_takes_the_folder_for_a_cached_task(datasets, codec, texts, tmp_path):
     name = "as_cached_v001"
     shutil.copytree(datasets["tfrecord"], tmp_path / name)
+    source: Any = seqio.FunctionDataSource(lambda split, shuffle_files, seed=None: None, splits=["train"])
     seqio.TaskRegistry.add(
         name,
-        source=seqio.FunctionDataSource(lambda split, shuffle_files, seed=None: None, splits=["train"]),
+        source=source,
         preprocessors=[seqio.CacheDatasetPlaceholder(required=True)],
         output_features={"targets": seqio.Feature(CodecVocabulary(codec), add_eos=False)},
     )
-    with seqio.test_utils.mock.patch.object(seqio.utils, "_GLOBAL_CACHE_DIRECTORIES", [str(tmp_path)]):
-        task = seqio.get_mixture_or_task(name)
+    with mock.patch.object(seqio.utils, "_GLOBAL_CACHE_DIRECTORIES", [str(tmp_path)]):
+        task = seqio.TaskRegistry.get(name)
         assert task.get_cached_stats("train")["examples"] == len(texts)
         rows = list(task.get_dataset(split="train", use_cached=True, shuffle=False).as_numpy_iterator())
     vocabulary = CodecVocabulary(codec)
@@ -82,7 +86,7 @@ def test_the_task_by_seqios_own_test(datasets, codec):
     task = add_task(datasets["tfrecord"])
     text = b"the end"
     ids = [*(codec.encode(text) + 2).tolist(), END_OF_DOCUMENT_ID]
-    rows = seqio.test_utils.test_preprocessing(task.name, raw_data={"train": {"targets": np.array([ids], np.int64)}})
+    rows = test_utils.test_preprocessing(task.name, raw_data={"train": {"targets": ids}})
     (row,) = rows
     assert row["targets"].tolist() == ids
     assert row["targets"].dtype == np.int32
@@ -110,7 +114,7 @@ def test_another_codec_is_refused(datasets, tmp_path):
 
 
 def test_an_unfinished_dataset_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no finished dataset; run python -m beam_jobs.equal_info to its end"):
+    with pytest.raises(UserError, match=r"holds no finished dataset; run python -m beam_jobs.equal_info to its end"):
         add_task(str(tmp_path))
 
 
