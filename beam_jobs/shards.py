@@ -19,7 +19,7 @@ from shammie.files import is_local
 from shammie.jit import compiled
 
 SHARD_FORMATS = {"tfrecord": "tfrecord", "array_record": "array_record"}
-SLICE_BYTES = 16 << 20
+SLICE_BYTES = 8 << 20
 # every option that could change the bytes is fixed here, whatever the library's defaults become
 ARRAY_RECORD_OPTIONS = "group_size:1,transpose:false,pad_to_block_boundary:false,zstd:3,window_log:20,max_parallelism:1"
 

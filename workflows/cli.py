@@ -87,8 +87,14 @@ def _dispatch(words: list[str], beam_flags: list[str]) -> int | None:
     _load(command.arguments)(parser)
     try:
         if name in ("run", "plan"):
-            arguments, more = parser.parse_known_args(rest)
-            arguments.bindings = _bindings(more)
+            # taken out first: argparse would give a binding with a space in it to the option before it
+            bindings = [word for word in rest if word.startswith("--gin.")]
+            arguments, more = parser.parse_known_args([word for word in rest if word not in bindings])
+            if more:
+                raise UserError(
+                    f"unknown option {more[0]!r}", "gin bindings are --gin.NAME=VALUE; Beam's flags follow --"
+                )
+            arguments.bindings = [word.removeprefix("--gin.") for word in bindings]
             arguments.beam_flags = tuple(beam_flags)
         else:
             if beam_flags:
@@ -97,15 +103,6 @@ def _dispatch(words: list[str], beam_flags: list[str]) -> int | None:
         return _load(command.run)(arguments)
     except SystemExit as stop:  # --help
         return stop.code if isinstance(stop.code, int) else 0
-
-
-def _bindings(words: list[str]) -> list[str]:
-    found = []
-    for word in words:
-        if not word.startswith("--gin."):
-            raise UserError(f"unknown option {word!r}", "gin bindings are --gin.NAME=VALUE; Beam's flags follow --")
-        found.append(word.removeprefix("--gin."))
-    return found
 
 
 def _load(address: str) -> Callable[..., int | None]:

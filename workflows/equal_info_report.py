@@ -227,8 +227,9 @@ def _windows(page: Page, running: Running, names: Sequence[str]) -> None:
 
 def _sample(running: Running) -> bytes:
     """A piece of held-out text that is worth looking at: prose and code, whole lines."""
-    texts = [text for text in read_documents(running.input("corpus"), "test") if len(text) >= 2 * SAMPLE_BYTES]
-    text = (texts or list(read_documents(running.input("corpus"), "test")))[len(texts) // 2 if texts else 0]
+    texts = list(read_documents(running.input("corpus"), "test"))
+    long_ones = [text for text in texts if len(text) >= 2 * SAMPLE_BYTES] or [b"\n".join(texts)]
+    text = long_ones[len(long_ones) // 2]
     start = text.find(b"\n", len(text) // 3) + 1
     sample = text[start : start + SAMPLE_BYTES]
     return sample[: sample.rfind(b"\n") + 1] or sample

@@ -36,14 +36,14 @@ def edit_stability(
     Args:
         encode: one document's tokens.
         decoded_size: how many bytes tokens stand for.
-        texts: documents, each cut to its first 2,000 bytes.
+        texts: documents, each cut to its first 2,000 bytes; where all are short, they are joined.
         edits: how many to try.
         seed: of the places and letters.
     """
     generator = np.random.default_rng(seed)
-    long_enough = [text[:2000] for text in texts if len(text) >= 200]
-    if not long_enough:
-        raise ValueError("edit stability needs a text of at least 200 bytes")
+    long_enough = [text[:2000] for text in texts if len(text) >= 200] or [b"\n".join(texts)[:2000]]
+    if len(long_enough[0]) < 200:
+        raise ValueError(f"edit stability needs a text of at least 200 bytes, got {len(long_enough[0])}")
     tokens, sizes, rejoined = [], [], []
     for _ in range(edits):
         text = long_enough[generator.integers(len(long_enough))]

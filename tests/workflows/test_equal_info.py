@@ -1,0 +1,156 @@
+"""The system from end to end at toy size, and what its gin files promise."""
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.equal_info.codec import Codec
+from models.equal_info.m1 import M1Config, network_of
+from models.lm import LMConfig
+from workflows import equal_info, gin_config
+from workflows.cli import main
+from workflows.dag import load_records, plan
+from workflows.equal_info_report import _spans
+
+TINY = ["--size", "tiny"]
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("equal_info")
+    assert main(["run", "equal_info", *TINY, "--out", str(out)]) == 0
+    return out
+
+
+def _steps(size: str, *bindings: str) -> list[Any]:
+    gin_config.parse([f"gin/equal_info/{size}.gin"], bindings, modules=["workflows.equal_info"])
+    return gin_config.call(equal_info.steps)
+
+
+def test_the_result_is_flat_and_adds_up(tiny_run: Path) -> None:
+    result = json.loads((tiny_run / "result.json").read_text())
+    assert all(isinstance(value, int | float | str | bool) for value in result.values())
+    splits = ("train", "validation", "test")
+    assert sum(result[f"readback_{split}_documents"] for split in splits) == result["corpus_documents"]
+    assert sum(result[f"{split}_bytes"] for split in splits) == result["corpus_bytes"] > 5e6
+    assert re.fullmatch(r"[0-9a-f]{64}", result["corpus_sha256"])
+    assert not result["greedy_65536_lossless"]
+    assert all(result[f"{code}_4096_lossless"] for code in ("delay", "full", "pruned"))
+    assert result["pruned_4096_bytes_per_token"] > 1.1 * result["full_4096_bytes_per_token"]
+    assert result["full_4096_bytes_per_token"] > 1.1 * result["delay_4096_bytes_per_token"]
+    tokens = result["readback_test_tokens"] - result["readback_test_documents"]
+    assert result["test_bytes"] / tokens == pytest.approx(result["pruned_4096_bytes_per_token"], rel=0.25)
+
+
+def test_the_dataset_is_of_the_codec_in_the_result(tiny_run: Path) -> None:
+    result = json.loads((tiny_run / "result.json").read_text())
+    (artefact,) = tiny_run.glob("codes-*/pruned-4096.codec")
+    codec = Codec.load(str(artefact))
+    assert codec.fingerprint == result["codec_fingerprint"]
+    assert codec.notes["corpus_sha256"] == result["corpus_sha256"]
+    (dataset,) = tiny_run.glob("dataset-*")
+    for split in ("train", "validation", "test"):
+        manifest = json.loads((dataset / f"manifest.{split}.json").read_text())
+        assert manifest["config"]["codec_fingerprint"] == codec.fingerprint
+
+
+def test_the_report_is_one_page_that_needs_nothing_else(tiny_run: Path) -> None:
+    page = (tiny_run / "report.html").read_text()
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert headings[:3] == ["Density", "Speed", "Density against learnability"]
+    assert {"Windows over a sample", "Small edits", "M1", "Make it again"} <= set(headings)
+    assert page.count("<svg") >= 7
+    addresses = set(re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(https?:[^"\')]*)', page))
+    assert all("w3.org" in address or "purl.org" in address or "matplotlib" in address for address in addresses)
+    assert "not what was encoded!" in page  # greedy's lost windows are shown, not hidden
+
+
+def test_everything_is_cached_and_a_changed_number_reruns_its_dependants_only(tiny_run: Path) -> None:
+    assert {row.state for row in plan(_steps("tiny"), str(tiny_run))} == {"cached"}
+    states = {row.step.name: row.state for row in plan(_steps("tiny", "TEST_MB=0.3"), str(tiny_run))}
+    assert {name for name, state in states.items() if state != "cached"} == {"measures", "report"}
+    states = {row.step.name: row.state for row in plan(_steps("tiny", "M1_STEPS=61"), str(tiny_run))}
+    assert states["corpus"] == "cached"
+    assert states["m1"] != "cached"
+
+
+def test_records_say_what_made_them(tiny_run: Path) -> None:
+    records = {record["name"]: record for record in load_records(str(tiny_run))}
+    assert set(records) == {"corpus", "m1", "codes", "dataset", "readback", "measures", "report"}
+    assert records["m1"]["config"]["m1"]["steps"] == 60
+    assert "M1_STEPS = 60" in (tiny_run / "config.gin").read_text()
+
+
+def test_windows_drawn_cover_the_text_exactly(tiny_run: Path) -> None:
+    text = b"def windows(text):\n    return '<&>' # not \xff lost\n" * 3
+    for path in sorted(tiny_run.glob("codes-*/*.codec")):
+        codec = Codec.load(str(path))
+        spans = _spans(codec, text, codec.encode(text))
+        shown = html.unescape(re.sub(r"<[^>]*>", "", spans)).replace("\u21b5", "")
+        assert shown == text.decode("utf-8", "replace"), path.name
+        assert spans.count("<span") == len(codec.encode(text))
+        assert ("not what was encoded" in spans) == (not codec.lossless)
+
+
+def test_text_of_ones_own(tmp_path: Path) -> None:
+    words = ["water", "fire", "earth", "air", "stone", "river", "ember", "cloud"]
+    generator = np.random.default_rng(0)
+    lines = [" ".join(generator.choice(words, 12)) for _ in range(1500)]
+    (tmp_path / "one.txt").write_bytes("\n".join(lines[:700]).encode() + b"\n\xff\xfe not utf-8\n")
+    (tmp_path / "two.jsonl").write_text(
+        "".join(json.dumps({"text": line}) + "\n" for line in lines[700:]) + "{broken\n"
+    )
+    small = ["--gin.CODES=('delay:4096', 'full:512')", "--gin.CODE='full:512'", "--gin.M1_STEPS=30"]
+    inputs = ["--input", str(tmp_path / "one.txt"), str(tmp_path / "two.jsonl")]
+    assert main(["run", "equal_info", *TINY, "--out", str(tmp_path / "out"), *inputs, *small]) == 0
+    result = json.loads((tmp_path / "out/result.json").read_text())
+    assert result["corpus_documents"] == 1501
+    assert sum(result[f"readback_{split}_documents"] for split in ("train", "validation", "test")) == 1501
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--input", "/nowhere/at/all.txt"], "/nowhere/at/all.txt"),
+        (["--gin.CODE='full:512'"], "'full:512' is none of codes"),
+        (["--gin.CODES=('huffman:4096',)"], "no code 'huffman'"),
+        (["--gin.CODES=('delay:5000',)"], "5000 is not 2^12"),
+        (["--gin.M1_STEP=3"], "M1_STEPS"),
+        (["--size", "giant"], "giant"),
+    ],
+)
+def test_mistakes_are_one_line_with_a_cure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    size = [] if "--size" in words else TINY
+    assert main(["run", "equal_info", *size, "--out", str(tmp_path / "out"), *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+def test_the_papers_model_has_the_papers_size() -> None:
+    """Without allocating it: arXiv:2404.03626 Table 4 gives 3m, 3.15 million without embeddings."""
+    (report,) = _steps("paper")
+    settings = dict(report.inputs["m1"].config["m1"])
+    config = M1Config(**{**settings, "decoder": LMConfig(**settings["decoder"])})
+    assert (config.kind, config.batch, config.steps) == ("decoder", 128, 2_500_000)
+    assert config.decoder.block_parameters() == 3_145_728
+    shapes = jax.eval_shape(network_of(config).init, jax.random.key(0), jnp.zeros((1, 8), jnp.int32))["params"]
+    total = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert 3_145_728 < total < 3_145_728 + 2 * 257 * 256 + 3 * 128 * 64 + 8 * 256
+
+
+def test_small_has_seeds_and_each_measures_anew() -> None:
+    (report,) = _steps("small")
+    measures = [given for name, given in report.inputs.items() if name.startswith("measures_")]
+    assert len({step.identity for step in measures}) == 3
+    assert [bool(step.config["peer_vocab_sizes"]) for step in measures] == [True, False, False]
