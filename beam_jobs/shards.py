@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from beam_jobs import storage
-from beam_jobs.ahead import read_ahead, write_behind
+from beam_jobs.ahead import Threads
 from beam_jobs.ordering import order_of
 from beam_jobs.sorted_runs import ShardRun, SortedRun, open_run, read_range
 from beam_jobs.tfrecord import FOOTER_BYTES, HEADER_BYTES
@@ -80,7 +80,15 @@ def slices(runs: Sequence[ShardRun], slice_bytes: int = SLICE_BYTES) -> Iterator
 
 
 def write_shard(
-    sorted_runs: Sequence[SortedRun], *, work: str, output: str, shard: int, shards: int, split: str, shard_format: str
+    sorted_runs: Sequence[SortedRun],
+    *,
+    work: str,
+    output: str,
+    shard: int,
+    shards: int,
+    split: str,
+    shard_format: str,
+    threads: Threads,
 ) -> Shard:
     """Writes one shard.
 
@@ -92,17 +100,18 @@ def write_shard(
         shards: how many there are.
         split: such as train.
         shard_format: a key of SHARD_FORMATS; the records are TFRecord frames, and an ArrayRecord gets their content.
+        threads: they read ahead and write behind.
     """
     name = shard_name(split, shard_format, shard, shards)
     runs = [open_run(work, about, shard) for about in sorted_runs if about.cuts[shard + 1] > about.cuts[shard]]
     write = _write_tfrecord if shard_format == "tfrecord" else _write_array_record
-    return write(f"{output}/{name}", name, runs)
+    return write(f"{output}/{name}", name, runs, threads)
 
 
-def _write_tfrecord(path: str, name: str, runs: Sequence[ShardRun]) -> Shard:
+def _write_tfrecord(path: str, name: str, runs: Sequence[ShardRun], threads: Threads) -> Shard:
     digest, size, records = hashlib.sha256(), 0, 0
-    with storage.writing(path) as file, write_behind() as behind:
-        for data, sizes in read_ahead(slices(runs)):
+    with storage.writing(path) as file, threads.write_behind() as behind:
+        for data, sizes in threads.read_ahead(slices(runs)):
             behind(file.write, data.data)
             digest.update(data.data)
             size += len(data)
@@ -110,7 +119,7 @@ def _write_tfrecord(path: str, name: str, runs: Sequence[ShardRun]) -> Shard:
     return Shard(name, digest.hexdigest(), size, records)
 
 
-def _write_array_record(path: str, name: str, runs: Sequence[ShardRun]) -> Shard:
+def _write_array_record(path: str, name: str, runs: Sequence[ShardRun], threads: Threads) -> Shard:
     from array_record.python.array_record_module import ArrayRecordWriter
 
     # the library writes to local paths alone, and does not say when the disk is full: hence the check below

@@ -157,9 +157,9 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         file.write(data)
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes indented JSON with sorted keys, atomically."""
-    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+def write_json(path: str | os.PathLike[str], value: Any, *, sort_keys: bool = True) -> None:
+    """Writes indented JSON, atomically, with keys sorted or in the order they have."""
+    write_bytes(path, (json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n").encode())
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

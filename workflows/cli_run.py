@@ -14,6 +14,7 @@ from workflows import dag, dag_store, gin_config, systems
 from workflows.bench.table import Table
 
 RESULT, REPORT, CONFIG = "result.json", "report.html", "config.gin"
+SHOWN_RESULTS = 24
 
 
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,8 +116,10 @@ def publish(directory: str, out: str) -> list[str]:
 
 
 def result_table(result: Mapping[str, Any]) -> Table:
-    """A flat result as a table of two columns."""
-    return Table("result", ["", ""], [[key, _shown(value)] for key, value in result.items()])
+    """The start of a flat result, which has what matters most first, as a table of two columns."""
+    rows = [[key, _shown(value)] for key, value in list(result.items())[:SHOWN_RESULTS]]
+    more = len(result) - len(rows)
+    return Table("result", ["", ""], rows, notes=[f"and {more} more in {RESULT}"] if more else [])
 
 
 def _shown(value: Any) -> str:

@@ -27,7 +27,7 @@ def write(running: Running) -> dict[str, Any]:
     rows = _over_seeds(seeds)
     codec = load_codec(running.input("codes"), running.config["code"])
     result = _result(running, rows, codec)
-    write_json(running.path("result.json"), result)
+    write_json(running.path("result.json"), result, sort_keys=False)
     write_bytes(running.path("report.html"), _page(running, rows, codec, result).render().encode())
     return {}
 
@@ -43,32 +43,31 @@ def _over_seeds(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _result(running: Running, rows: Sequence[Mapping[str, Any]], codec: Codec) -> dict[str, Any]:
-    """The flat result: numbers with units in their names."""
+    """The flat result, what matters most first; numbers have their units in their names."""
     density = {row["name"]: row["bytes_per_token"] for row in rows}
-    m1 = read_json(join(running.input("m1"), "m1.json"))
-    result: dict[str, Any] = {
-        **read_json(join(running.input("corpus"), "corpus.json")),
-        "m1_parameters": m1["m1_parameters"],
-        "m1_held_out_bits_per_byte": m1["m1_held_out_bits_per_byte"],
-        "codec": running.config["code"],
-        "codec_fingerprint": codec.fingerprint,
-        "seeds": running.config["seeds"],
-        **read_json(join(running.input("readback"), "readback.json")),
-    }
-    for row in rows:
-        word = row["name"].lower().replace(" ", "_").replace("-", "_")
-        for key in ("bytes_per_token", "bigram_bits_per_byte", "encode_mb_per_s", "decode_mb_per_s"):
-            result[f"{word}_{key}"] = row[key]
-        result[f"{word}_lossless"] = row["lossless"]
+    result: dict[str, Any] = {"codec": running.config["code"], "codec_fingerprint": codec.fingerprint}
     for better, worse in (("full-65536", "greedy-65536"), ("pruned-65536", "greedy-65536")):
         if better in density and worse in density:
             result[f"{better.split('-')[0]}_over_greedy_density"] = density[better] / density[worse]
     for row in rows:
         ours = f"pruned-{row['name'].rsplit(' ', 1)[-1]}"
         if not row["ours"] and ours in density:
-            word = row["name"].lower().replace(" ", "_").replace("-", "_")
-            result[f"pruned_over_{word}_density"] = density[ours] / row["bytes_per_token"]
+            result[f"pruned_over_{_word(row['name'])}_density"] = density[ours] / row["bytes_per_token"]
+    m1 = read_json(join(running.input("m1"), "m1.json"))
+    result |= {
+        **read_json(join(running.input("corpus"), "corpus.json")),
+        "m1_parameters": m1["m1_parameters"],
+        "m1_held_out_bits_per_byte": m1["m1_held_out_bits_per_byte"],
+        "seeds": running.config["seeds"],
+        **read_json(join(running.input("readback"), "readback.json")),
+    }
+    for key in ("bytes_per_token", "bigram_bits_per_byte", "encode_mb_per_s", "decode_mb_per_s", "lossless"):
+        result |= {f"{_word(row['name'])}_{key}": row[key] for row in rows}
     return result
+
+
+def _word(name: str) -> str:
+    return name.lower().replace(" ", "_").replace("-", "_")
 
 
 def _page(running: Running, rows: Sequence[Mapping[str, Any]], codec: Codec, result: Mapping[str, Any]) -> Page:
@@ -153,24 +152,29 @@ def _learnability(page: Page, rows: Sequence[Mapping[str, Any]]) -> None:
         "Dense is not yet easy to learn. The proxy is an interpolated bigram count model over the tokens, in bits per "
         "byte of held-out text: lower is better, and the corner to be in is the lower right.",
     )
-    figure, axes = new_figure(height=4.2)
-    for own in (False, True):
-        chosen = [row for row in rows if row["ours"] == own]
-        axes.scatter(
-            [row["bytes_per_token"] for row in chosen],
-            [row["bigram_bits_per_byte"] for row in chosen],
-            color="#0b6e8f" if own else "#9aa1a8",
-            label="ours and the paper's" if own else "peers",
-        )
+    figure, axes = new_figure(height=4.6)
+    peers: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        axes.annotate(
-            row["name"], (row["bytes_per_token"], row["bigram_bits_per_byte"]), xytext=(4, 4),
-            textcoords="offset points", fontsize=7.5,
-        )  # fmt: skip
+        at = row["bytes_per_token"], row["bigram_bits_per_byte"]
+        if row["ours"]:
+            axes.plot(*at, "o", color="#0b6e8f")
+            axes.annotate(row["name"], at, xytext=(5, 4), textcoords="offset points", fontsize=8)
+        else:
+            peers.setdefault(row["name"].rsplit(" ", 1)[0], []).append(row)
+    for (name, sizes), marker in zip(peers.items(), "sv^Dx", strict=False):
+        axes.plot(
+            [row["bytes_per_token"] for row in sizes],
+            [row["bigram_bits_per_byte"] for row in sizes],
+            marker=marker,
+            color="#8b9299",
+            linewidth=0.8,
+            label=f"{name}, {' and '.join(str(row['vocab_size']) for row in sizes)} tokens",
+        )
     axes.set_xlabel("bytes per token")
     axes.set_ylabel("bigram bits per byte")
     axes.margins(0.12)
-    axes.legend(frameon=False)
+    if peers:
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     page.picture(figure)
 
 

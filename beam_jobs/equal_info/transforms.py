@@ -10,7 +10,7 @@ import numpy as np
 from apache_beam.metrics.metric import Metrics
 
 from beam_jobs import storage
-from beam_jobs.ahead import read_ahead, write_behind
+from beam_jobs.ahead import Threads
 from beam_jobs.equal_info.config import CODEC_FILE
 from beam_jobs.equal_info.encode import COUNTED, Encoded, Layout, fixed_size, serialise, whole
 from beam_jobs.ordering import source_key
@@ -100,6 +100,12 @@ class EncodeUnit(beam.DoFn):
             if codec.fingerprint != config["codec_fingerprint"]:
                 raise UserError(f"{path} is another codec than the dataset's", "start over with --overwrite")
             self.encoder = Encoder(plan, config, codec, self.threads)
+            self.ahead = Threads()
+
+    def teardown(self) -> None:
+        """Ends the threads."""
+        if hasattr(self, "ahead"):
+            self.ahead.close()
 
     def process(self, unit: int) -> Iterator[int]:
         """Does the unit unless its report is there."""
@@ -133,8 +139,8 @@ class EncodeUnit(beam.DoFn):
             )
 
         # no waiting for the disk: after a power cut the size and checksums tell what was lost
-        with storage.writing(join(self.work.units, name), sync=False) as file, write_behind() as behind:
-            for item in read_ahead(self.encoder.items(unit)):
+        with storage.writing(join(self.work.units, name), sync=False) as file, self.ahead.write_behind() as behind:
+            for item in self.ahead.read_ahead(self.encoder.items(unit)):
                 if isinstance(item, DeadLetter):
                     letters.append(item)
                     continue
@@ -164,6 +170,14 @@ class WriteShard(beam.DoFn):
         self.max_bad_share, self.max_bad_sources = max_bad_share, max_bad_sources
         self.runs = None
 
+    def setup(self) -> None:
+        """Starts the threads."""
+        self.ahead = Threads()
+
+    def teardown(self) -> None:
+        """Ends the threads."""
+        self.ahead.close()
+
     def process(self, shard: int, units: list[int]) -> Iterator[int]:
         """Writes the shard unless its report is there."""
         with for_the_driver():
@@ -188,6 +202,7 @@ class WriteShard(beam.DoFn):
                     shards=self.config["num_shards"],
                     split=self.split,
                     shard_format=self.config["output_format"],
+                    threads=self.ahead,
                 )
                 self.work.write_shard_report(shard, written.to_json())
         Metrics.counter(NAMESPACE, "shards_kept" if kept else "shards_done").inc()

@@ -45,13 +45,14 @@ class Codec:
     ) -> None:
         if dictionary.vocab_size > 1 << 16:
             raise ValueError(f"codes are 16 bits: a vocabulary of {dictionary.vocab_size} is over 65,536")
+        if dictionary.trie.depth[-1] > kernels.LENGTH_MASK:
+            raise ValueError(f"a token of {dictionary.trie.depth[-1]} bytes is over {kernels.LENGTH_MASK}")
         self.dictionary, self.scheme, self.window_bits = dictionary, scheme, window_bits
         self.notes = notes or {}
         self._automaton = compile_dictionary(dictionary)
         depth = dictionary.trie.depth
-        self._lengths = np.where(dictionary.node_of_code >= 0, depth[dictionary.node_of_code], 0).astype(np.int64)
-        self._lengths_of_any = np.zeros(1 << 16, np.int64)
-        self._lengths_of_any[: len(self._lengths)] = self._lengths
+        self._lengths = np.zeros(1 << 16, np.int64)  # of any code that a kernel may look up
+        self._lengths[: self.vocab_size] = np.where(dictionary.node_of_code >= 0, depth[dictionary.node_of_code], 0)
 
     @property
     def vocab_size(self) -> int:
@@ -133,7 +134,7 @@ class Codec:
                 codes,
                 counts,
                 states,
-                self._lengths_of_any,
+                self._lengths,
                 first,
                 joined,
                 joined_ends,
@@ -166,14 +167,14 @@ class Codec:
         array = _as_codes(codes)
         size = self.decoded_size(array)
         text = np.empty(size + _SPARE_BYTES, np.uint8)
-        offsets, blob = self._strings
-        kernels.decode(array, offsets, self._lengths, blob, text)
+        strings, blob = self._strings
+        kernels.decode(array, strings, blob, text)
         return text[:size].tobytes()
 
     def decoded_size(self, codes: ArrayLike) -> int:
         """How many bytes codes decode to; the same checks as `decode`, without the text."""
         array = _as_codes(codes)
-        size = kernels.decoded_size(array, self._lengths)
+        size = kernels.decoded_size(array, self._strings[0])
         if size < 0:
             position = -1 - size
             code = int(array[position])
@@ -183,9 +184,12 @@ class Codec:
 
     @cached_property
     def _strings(self) -> tuple[np.ndarray, np.ndarray]:
+        """The strings of all codes for `kernels.decode`: places and lengths, and the bytes."""
         strings = [string or b"" for string in self.dictionary.code_strings()]
-        offsets = np.concatenate([[0], np.cumsum(self._lengths)[:-1]])
-        return offsets, np.frombuffer(b"".join(strings) + bytes(_SPARE_BYTES), np.uint8)
+        lengths = self._lengths[: self.vocab_size]
+        starts = np.cumsum(lengths) - lengths
+        packed = (starts << kernels.LENGTH_BITS | lengths).astype(np.uint32)
+        return packed, np.frombuffer(b"".join(strings) + bytes(_SPARE_BYTES), np.uint8)
 
     def to_bytes(self) -> bytes:
         """The artefact: versioned, checksummed, no pickle."""

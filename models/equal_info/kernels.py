@@ -15,6 +15,8 @@ LANES = 6
 _LABEL_MASK = (1 << LABEL_BITS) - 1
 _CODE_MASK = (1 << CODE_BITS) - 1
 COPY_BYTES = 16
+LENGTH_BITS = 7
+LENGTH_MASK = (1 << LENGTH_BITS) - 1
 
 
 @inlined
@@ -168,32 +170,32 @@ def join_pieces(units, emits, text, starts, ends, codes, counts, states, lengths
 
 
 @compiled
-def decoded_size(codes, lengths):
+def decoded_size(codes, strings):
     """The bytes that codes decode to, or -1 - i where code i is none of the vocabulary or stands for no text."""
     size = 0
     for i in range(len(codes)):
         code = codes[i]
-        if code < 0 or code >= len(lengths) or lengths[code] == 0:
+        if code < 0 or code >= len(strings) or strings[code] & LENGTH_MASK == 0:
             return -1 - i
-        size += lengths[code]
+        size += np.int64(strings[code] & LENGTH_MASK)
     return size
 
 
 @compiled
-def decode(codes, offsets, lengths, blob, text):
+def decode(codes, strings, blob, text):
     """Writes the strings of codes one after another.
 
     Args:
         codes: int [T], each checked by `decoded_size`.
-        offsets: int64 [V], where each code's string starts in the blob.
-        lengths: int64 [V].
+        strings: uint32 [V], where each code's string starts in the blob << 7 | its length: one small table, so that
+            it and the blob stay in the cache.
         blob: uint8, followed by 16 spare bytes.
         text: uint8 [decoded size + 16]: copies are of 16 bytes, the excess is overwritten by the next.
     """
     out = 0
     for i in range(len(codes)):
-        code = codes[i]
-        start, length = offsets[code], lengths[code]
+        string = np.int64(strings[codes[i]])
+        start, length = string >> LENGTH_BITS, string & LENGTH_MASK
         copied = 0
         while copied < length:
             copy_16_bytes(text, out + copied, blob, start + copied)

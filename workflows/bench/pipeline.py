@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import sysconfig
@@ -22,15 +23,15 @@ from workflows.bench.table import Table, Target
 FORMS = ("text", "jsonl", "lines")
 DOCUMENT_BYTES = 2_000
 _CHILD = """
-import json, resource, sys, time
+import json, sys
 sys.path[:0] = {path!r}
 from beam_jobs.equal_info.config import JobConfig
 from beam_jobs.equal_info.job import run
 job = lambda text, output: JobConfig(input=(text,), output=output, codec={codec!r})
 run(job({tiny!r}, {tiny!r} + ".out"))
 result = run(job({text!r}, {output!r}))
-rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-print(json.dumps({{"seconds": result.seconds, "rss_bytes": rss, **result.stats}}))
+from workflows.bench.pipeline import peak_bytes
+print(json.dumps({{"seconds": result.seconds, "rss_bytes": peak_bytes(), **result.stats}}))
 """
 
 
@@ -93,6 +94,18 @@ def _targets(args: argparse.Namespace, measured: dict[tuple[str, int], dict[str,
         growth = top["rss_bytes"] / measured[form, smallest]["rss_bytes"]
         targets.append(Target(f"peak memory at {largest} MB / at {smallest} MB, {form}", round(growth, 3), 1.1, "less"))
     return targets
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held, in bytes.
+
+    ru_maxrss will not do on Linux: it survives exec, so a child begins with its parent's.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def measure(text: str, *, codec: str, repeats: int) -> dict[str, Any]:
