@@ -12,14 +12,14 @@ import numpy as np
 from beam_jobs import storage
 from beam_jobs.ahead import Threads
 from beam_jobs.ordering import order_of
-from beam_jobs.sorted_runs import ShardRun, SortedRun, open_run, read_range
+from beam_jobs.sorted_runs import ShardRun, SortedRun, open_run, read_ranges
 from beam_jobs.tfrecord import FOOTER_BYTES, HEADER_BYTES
 from shammie.errors import UserError
 from shammie.files import is_local
 from shammie.jit import compiled
 
 SHARD_FORMATS = {"tfrecord": "tfrecord", "array_record": "array_record"}
-SLICE_BYTES = 8 << 20
+SLICE_BYTES = 4 << 20
 # every option that could change the bytes is fixed here, whatever the library's defaults become
 ARRAY_RECORD_OPTIONS = "group_size:1,transpose:false,pad_to_block_boundary:false,zstd:3,window_log:20,max_parallelism:1"
 
@@ -71,7 +71,7 @@ def slices(runs: Sequence[ShardRun], slice_bytes: int = SLICE_BYTES) -> Iterator
         spans = [span for span in spans if span[2] > span[1]]
         if not spans:
             continue
-        data = np.concatenate([read_range(*span) for span in spans])
+        data = read_ranges(spans)
         sizes = np.concatenate([np.diff(run.bounds[first : last + 1]) for run, first, last in spans])
         order = order_of(np.concatenate([run.hashes[first:last] for run, first, last in spans]))
         out = np.empty(len(data), np.uint8)
