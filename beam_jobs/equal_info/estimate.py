@@ -14,7 +14,7 @@ from beam_jobs.units import Plan, Unit
 SAMPLE_UNITS = 16
 SAMPLE_BYTES = 2 << 20
 SAMPLE_SECONDS = 10.0
-WRITING_SHARE = 1.4  # reading the sorted files and writing the shards beside encoding, measured
+WRITING_SHARE = 1.4  # for reading the sorted runs and writing the shards, which a sample does not: on the safe side
 
 
 def estimate(config: JobConfig) -> dict[str, Any]:

@@ -99,6 +99,25 @@ def test_windows_drawn_cover_the_text_exactly(tiny_run: Path) -> None:
         assert ("not what was encoded" in spans) == (not codec.lossless)
 
 
+def test_codes_are_compared_side_by_side(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (m1,) = tiny_run.glob("m1-*/m1.bin")
+    text = Path(equal_info.__file__).read_bytes() * 20
+    (tmp_path / "train").write_bytes(text)
+    (tmp_path / "test").write_bytes(text[:5000])
+    words = ["codes", "--codes", "greedy:4096,delay:4096,full:512,full:1024", "--m1", str(m1), "--save", str(tmp_path)]
+    words += ["--train", str(tmp_path / "train"), "--test", str(tmp_path / "test"), "--json", str(tmp_path / "j.json")]
+    assert main(words) == 0
+    measured = {row["name"]: row for row in json.loads((tmp_path / "j.json").read_text())}
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in measured)
+    assert measured["full-1024"]["bytes_per_token"] > measured["full-512"]["bytes_per_token"] > 1
+    assert not measured["greedy-4096"]["lossless"]
+    codec = Codec.load(str(tmp_path / "full-512.codec"))
+    assert 5000 / len(codec.encode(text[:5000])) == pytest.approx(measured["full-512"]["bytes_per_token"])
+    assert main(["codes", "--codes", "delay:5000"]) == 2
+    assert "5000 is not 2^12" in capsys.readouterr().err
+
+
 def test_text_of_ones_own(tmp_path: Path) -> None:
     words = ["water", "fire", "earth", "air", "stone", "river", "ember", "cloud"]
     generator = np.random.default_rng(0)

@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> Table:
         notes=[
             f"text: documents of about {DOCUMENT_BYTES} bytes, one a line; jsonl: the same as JSON; lines: each line "
             "of the source code a document (about 40 bytes)",
+            "the job's worker reads and writes in two threads beside the encoding one; the bare codec has one",
             f"best of {args.repeats}; MB of document text, without newlines and JSON",
         ],
         targets=_targets(args, measured),

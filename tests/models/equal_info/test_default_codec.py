@@ -1,0 +1,49 @@
+"""The codec that ships: which one it is, what it is for, and that it loses nothing of a whole corpus."""
+
+from importlib import resources
+
+import numpy as np
+
+import shammie
+from models.equal_info.codec import Codec
+from workflows.corpus import by_split, embedded_documents
+
+FINGERPRINT = "6a46286efe6f0b620a9929de8d13d8a8f58c5a1d52c77d4e2b9164515c750858"
+
+
+def test_it_is_the_one_that_was_released() -> None:
+    """Datasets name this fingerprint: another default is another release, and goes into BUILD_NOTES."""
+    codec = shammie.Codec.default()
+    assert codec.fingerprint == FINGERPRINT
+    assert (codec.scheme, codec.vocab_size, codec.window_bits) == ("pruned", 65_536, 16)
+    assert codec.lossless
+    assert Codec.load("default") is codec
+    assert len(resources.files("models.equal_info").joinpath("default.codec").read_bytes()) < 500_000
+
+
+def test_it_says_what_it_was_trained_on_and_names_no_machine() -> None:
+    notes = Codec.default().notes
+    assert "English prose" in notes["trained_on"]
+    assert "/" not in notes["trained_on"]
+    assert len(notes["corpus_sha256"]) == 64
+
+
+def test_a_whole_corpus_comes_back_and_is_dense_where_it_never_looked() -> None:
+    codec = Codec.default()
+    documents = embedded_documents()
+    texts = [document.text for document in documents]
+    rows = codec.encode_batch(texts, threads=2)
+    assert [codec.decode(row) for row in rows] == texts
+    held_out = [document.text for document in by_split(documents)["test"]]
+    tokens = sum(len(row) for row in codec.encode_batch(held_out))
+    assert sum(map(len, held_out)) / tokens > 5.0
+
+
+def test_known_text_has_known_tokens() -> None:
+    codec = Codec.default()
+    codes = codec.encode(b"import numpy as np\n\nThe quick brown fox jumps over the lazy dog.\n")
+    assert (
+        b"|".join(codec.decode([code]) for code in codes)
+        == b"import |num|py a|s n|p\n\n|The |quick| b|rown| fo|x |jum|ps |over the |laz|y do|g.|\n"
+    )
+    assert codes.dtype == np.uint16
