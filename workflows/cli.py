@@ -31,9 +31,7 @@ COMMANDS: dict[str, Command] = {
         "the HTML report of a run", "workflows.cli_run:add_report_arguments", "workflows.cli_run:show_report"
     ),
     "bench": Command("a benchmark beside its peers", "workflows.cli:add_bench_arguments", "workflows.cli:run_bench"),
-    "codes": Command(
-        "compare codes on your text", "workflows.compare_codes:add_arguments", "workflows.compare_codes:run"
-    ),
+    "codes": Command("compare codes on your text", "workflows.codes_cli:add_arguments", "workflows.codes_cli:run"),
     "encode": Command(
         "text to neural tokens, streaming", "workflows.codec_cli:add_encode_arguments", "workflows.codec_cli:encode"
     ),

@@ -34,11 +34,12 @@ def encode(args: argparse.Namespace) -> int:
     """Encodes a file, or what comes on stdin, as one document."""
     codec = Codec.load(args.codec)
     with _source(args.file) as source, _sink(args.output) as sink:
+        if not codec.lossless:  # its codes do not tell where tokens end: encoded whole
+            sink.write(codec.encode(source.read(), threads=args.threads).astype(_CODE).tobytes())
+            return 0
         held = b""
         for block in _blocks(source):
             held += block
-            if not codec.lossless:
-                continue  # its codes do not tell where tokens end: encoded whole, at the end
             codes = codec.encode(held, threads=args.threads)
             settled = codes[: _settled(codec, codes)]
             held = held[codec.decoded_size(settled) :]
@@ -63,11 +64,9 @@ def decode(args: argparse.Namespace) -> int:
             whole = len(held) // _CODE.itemsize * _CODE.itemsize
             codes = np.frombuffer(held[:whole], _CODE)
             try:
-                sink.write(codec.decode(codes))
+                sink.write(codec.decode(codes, first_position=done))
             except ValueError as error:
-                raise UserError(
-                    f"{args.file}: {error} (codes before this block: {done})", "is it of this codec? see --codec"
-                ) from error
+                raise UserError(f"{args.file}: {error}", "is it of this codec? see --codec") from error
             sink.flush()
             done += len(codes)
             held = held[whole:]

@@ -1,34 +1,40 @@
-"""Compares codes on one text: density, speed and how learnable their tokens are (`shammie codes`)."""
+"""Builds codes and measures them, or any tokenizer, on one text: density, speed, how learnable the tokens are."""
 
-import argparse
-import json
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from models.equal_info.codec import Codec
 from models.equal_info.codes import CODES
-from models.equal_info.m1 import M1, M1Config
+from models.equal_info.m1 import M1
 from models.equal_info.proxy import bigram_bits_per_byte
-from shammie.errors import UserError
-from shammie.progress import Progress
-from workflows.bench.table import Table, median_seconds
+from shammie.errors import UserError, unknown
+from workflows.bench.table import median_seconds
+
+ONE_CODE_A_WINDOW = ("greedy", "delay")
+SEGMENT_SAMPLE_BYTES = 100_000
 
 
 @dataclass(frozen=True)
 class CodeSpec:
-    """One code to build: scheme, vocabulary size and window."""
+    """One code to build: scheme, vocabulary size and window.
+
+    Its text, such as pruned-65536 or full-1024-12, names files and rows; `spec_of` reads it back.
+    """
 
     scheme: str
     vocab_size: int
     window_bits: int = 16
 
     def __str__(self) -> str:
-        return f"{self.scheme}-{self.vocab_size}"
+        window = "" if self.window_bits == _usual_window(self.scheme, self.vocab_size) else f"-{self.window_bits}"
+        return f"{self.scheme}-{self.vocab_size}{window}"
+
+
+def _usual_window(scheme: str, vocab_size: int) -> int:
+    return vocab_size.bit_length() - 1 if scheme in ONE_CODE_A_WINDOW else 16
 
 
 @dataclass(frozen=True)
@@ -57,26 +63,37 @@ class Measured:
 
 
 def spec_of(text: str) -> CodeSpec:
-    """Parses SCHEME:VOCABULARY[:WINDOW_BITS], for example pruned:65536 or delay:4096:12.
+    """Parses SCHEME:VOCABULARY[:WINDOW_BITS], for example pruned:65536 or full:4096:12; "-" may stand for ":".
 
     Raises:
         UserError: no such code, or a size that is none.
     """
-    scheme, *numbers = text.split(":")
+    scheme, *numbers = text.replace("-", ":").split(":")
     if scheme not in CODES:
-        raise UserError(f"there is no code {scheme!r}", f"choose from {', '.join(CODES)}")
+        raise unknown("code", scheme, CODES)
     try:
         sizes = [int(number) for number in numbers]
     except ValueError:
         sizes = []
     if len(sizes) not in (1, 2) or not 257 <= sizes[0] <= 1 << 16:
         raise UserError(f"{text!r} names no code", "write SCHEME:VOCABULARY, such as pruned:65536 (257 to 65536)")
-    if scheme in ("greedy", "delay"):
-        window = sizes[1] if len(sizes) == 2 else sizes[0].bit_length() - 1
-        if sizes[0] != 1 << window:
-            raise UserError(f"{scheme} has one code for each window: {sizes[0]} is not 2^{window}", "use a power of 2")
-        return CodeSpec(scheme, sizes[0], window)
-    return CodeSpec(scheme, *sizes)
+    window = sizes[1] if len(sizes) == 2 else _usual_window(scheme, sizes[0])
+    if not 9 <= window <= 16:
+        raise UserError(f"{text!r} has windows of {window} bits", "windows have 9 to 16 bits")
+    if scheme in ONE_CODE_A_WINDOW and sizes[0] != 1 << window:
+        raise UserError(f"{scheme} has one code for each window: {sizes[0]} is not 2^{window}", "use a power of 2")
+    return CodeSpec(scheme, sizes[0], window)
+
+
+def specs_of(texts: Sequence[str]) -> list[CodeSpec]:
+    """Parses several codes; UserError where there are none, or one comes twice."""
+    if isinstance(texts, str) or not texts:
+        raise UserError(f"codes are {texts!r}", "give a list, such as ('pruned:65536', 'full:4096')")
+    specs = [spec_of(text) for text in texts]
+    for spec in specs:
+        if specs.count(spec) > 1:
+            raise UserError(f"the code {spec} is named twice", "name each code once")
+    return specs
 
 
 def build(spec: CodeSpec, m1: M1, text: np.ndarray, notes: dict[str, Any] | None = None) -> Codec:
@@ -87,11 +104,20 @@ def build(spec: CodeSpec, m1: M1, text: np.ndarray, notes: dict[str, Any] | None
         m1: the trained byte model.
         text: uint8 [bytes], what pruning counts on.
         notes: what the codec shall say of its making.
+
+    Raises:
+        ValueError: the code's own `segment` is not what the automaton does.
     """
     code = CODES[spec.scheme]
     candidates = code.propose(m1, spec.vocab_size, spec.window_bits)
     dictionary = code.prune(candidates, text, spec.vocab_size)
-    return Codec(dictionary, scheme=spec.scheme, window_bits=spec.window_bits, notes=notes)
+    codec = Codec(dictionary, scheme=spec.scheme, window_bits=spec.window_bits, notes=notes)
+    sample = text[:SEGMENT_SAMPLE_BYTES]
+    if not np.array_equal(codec.encode(sample), code.segment(dictionary, sample)):
+        raise ValueError(
+            f"{spec.scheme}.segment reads text otherwise than the compiled automaton, which is longest match"
+        )
+    return codec
 
 
 def measure_codec(name: str, codec: Codec, train: Sequence[bytes], test: Sequence[bytes]) -> Measured:
@@ -132,82 +158,3 @@ def measured(
         ),
         documents_lost=lost,
     )
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the flags of `shammie codes`."""
-    parser.add_argument(
-        "--codes",
-        default="greedy:65536,delay:65536,full:65536,pruned:65536,full:4096,pruned:4096,delay:4096:12",
-        help="SCHEME:VOCABULARY[:WINDOW_BITS], several with commas",
-    )
-    parser.add_argument("--m1", help="a trained M1 (m1.bin of a run); default: train one now")
-    parser.add_argument("--m1_steps", type=int, default=300, help="training steps where --m1 is not given")
-    parser.add_argument("--train", help="a text file to train and prune on; default: the embedded corpus")
-    parser.add_argument("--test", help="a held-out text file")
-    parser.add_argument("--save", help="a folder for the compiled codecs")
-    parser.add_argument("--json", help="write the measures here")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Compiles each code and prints one table."""
-    import jax
-
-    specs = [spec_of(text) for text in args.codes.split(",")]
-    train, test = _documents(args.train, args.test)
-    text = np.frombuffer(b"".join(train), np.uint8)
-    if args.m1:
-        m1 = M1.from_bytes(Path(args.m1).read_bytes())
-    else:
-        from models.equal_info.m1 import train_m1
-
-        with Progress("training M1", args.m1_steps, "steps") as progress:
-            m1 = train_m1(
-                M1Config(steps=args.m1_steps),
-                text,
-                jax.random.key(0),
-                lambda step, loss: progress.to(step, f"{loss / np.log(2):.3f} bits/byte"),
-            )
-    rows = []
-    with Progress("codes", len(specs), "codes") as progress:
-        for spec in specs:
-            start = time.perf_counter()
-            codec = build(spec, m1, text)
-            seconds = time.perf_counter() - start
-            if args.save:
-                Path(args.save).mkdir(parents=True, exist_ok=True)
-                codec.save(str(Path(args.save) / f"{spec}.codec"))
-            rows.append((measure_codec(str(spec), codec, train, test), seconds))
-            progress.advance()
-    table = Table(
-        "Codes on held-out text",
-        ["code", "tokens", "bytes/token", "bigram bits/byte", "encode MB/s", "decode MB/s", "compile s", "lossless"],
-        [
-            [
-                m.name,
-                m.vocab_size,
-                round(m.bytes_per_token, 3),
-                round(m.bigram_bits_per_byte, 3),
-                round(m.encode_mb_per_s),
-                round(m.decode_mb_per_s),
-                round(seconds, 1),
-                "yes" if m.lossless else f"no: {m.documents_lost} of {len(test)} documents lost",
-            ]
-            for m, seconds in rows
-        ],
-    )
-    print(table.render())
-    if args.json:
-        Path(args.json).write_text(json.dumps([asdict(m) for m, _ in rows], indent=2) + "\n")
-    return 0
-
-
-def _documents(train: str | None, test: str | None) -> tuple[list[bytes], list[bytes]]:
-    if bool(train) != bool(test):
-        raise UserError("--train and --test go together", "name both, or neither for the embedded corpus")
-    if train and test:
-        return [Path(train).read_bytes()], [Path(test).read_bytes()]
-    from workflows.corpus import by_split, embedded_documents
-
-    splits = by_split(embedded_documents())
-    return [d.text for d in splits["train"]], [d.text for d in splits["test"]]

@@ -11,10 +11,16 @@ from dataclasses import asdict, dataclass, field
 
 from models.equal_info.m1 import M1Config
 from shammie.errors import UserError
-from workflows import equal_info_report, equal_info_steps
-from workflows.compare_codes import spec_of
+from shammie.progress import duration
+from workflows import equal_info_report, equal_info_steps, peers
+from workflows.compare_codes import spec_of, specs_of
 from workflows.corpus import embedded_documents, manifest
 from workflows.dag import Source, Step, source_of_files
+
+# What steps lasted on 2 CPU cores, for the estimates of `shammie plan`.
+STEP_S = 0.07
+COMPILE_S = {"pruned": 30}
+PEERS_S_PER_MB = 12
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,11 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.seeds:
             raise UserError("equal_info.Settings.seeds is empty", "give at least one, such as (0,)")
-        specs = [spec_of(code) for code in self.codes]
-        if spec_of(self.code) not in specs:
+        for name in ("train_mb", "test_mb", "shards"):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value > 0:
+                raise UserError(f"equal_info.Settings.{name} is {value!r}", "give a number above 0")
+        if spec_of(self.code) not in specs_of(self.codes):
             raise UserError(f"the dataset's code {self.code!r} is none of codes", "add it to equal_info.Settings.codes")
 
 
@@ -60,6 +69,8 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
         beam_flags: go to Beam as they are.
     """
     chosen = settings or Settings()
+    if chosen.peer_vocab_sizes:
+        peers.check_installed()
     corpus = _corpus(chosen, tuple(input))
     code = str(spec_of(chosen.code))
     trained = [_trained(chosen, corpus, seed) for seed in chosen.seeds]
@@ -103,6 +114,7 @@ def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, S
         config={"m1": asdict(settings.m1), "train_mb": settings.train_mb, "seed": seed},
         inputs={"corpus": corpus},
         validate=equal_info_steps.validate_m1,
+        lasts=duration(settings.m1.steps * STEP_S),
         code=("models.equal_info.m1", "models.training", "models.lm"),
     )
     codes = Step(
@@ -110,6 +122,7 @@ def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, S
         equal_info_steps.compile_codes,
         config={"codes": list(settings.codes), "train_mb": settings.train_mb},
         inputs={"corpus": corpus, "m1": m1},
+        lasts=duration(sum(COMPILE_S.get(spec_of(name).scheme, 2) for name in settings.codes)),
         code=("workflows.compare_codes", "models.equal_info"),
     )
     peer_vocab_sizes = list(settings.peer_vocab_sizes) if seed == settings.seeds[0] else []
@@ -123,6 +136,7 @@ def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, S
             "test_mb": settings.test_mb,
         },
         inputs={"corpus": corpus, "codes": codes},
+        lasts=duration(5 + len(peer_vocab_sizes) * settings.train_mb * PEERS_S_PER_MB),
         code=("workflows.peers", "workflows.compare_codes", "models.equal_info"),
     )
     return m1, codes, measures

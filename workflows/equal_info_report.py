@@ -61,6 +61,12 @@ def _result(running: Running, rows: Sequence[Mapping[str, Any]], codec: Codec) -
         "seeds": running.config["seeds"],
         **read_json(join(running.input("readback"), "readback.json")),
     }
+    best_mb_per_s = next(row["encode_mb_per_s"] for row in rows if row["name"] == running.config["code"])
+    for row in rows:
+        if not row["ours"]:
+            result[f"encode_speed_over_{_word(row['name'])}"] = best_mb_per_s / row["encode_mb_per_s"]
+    seconds = read_json(join(running.input("codes"), "compile_seconds.json"))
+    result |= {f"{_word(name)}_compile_s": value for name, value in seconds.items()}
     for key in ("bytes_per_token", "bigram_bits_per_byte", "encode_mb_per_s", "decode_mb_per_s", "lossless"):
         result |= {f"{_word(row['name'])}_{key}": row[key] for row in rows}
     return result
@@ -224,7 +230,7 @@ def _windows(page: Page, running: Running, names: Sequence[str]) -> None:
     for name in names:
         codec = load_codec(running.input("codes"), name)
         codes = codec.encode(sample)
-        page.text(f"{spec_of(name.replace('-', ':')).scheme}, {codec.vocab_size:,} tokens: {len(codes)} windows for "
+        page.text(f"{spec_of(name).scheme}, {codec.vocab_size:,} tokens: {len(codes)} windows for "
                   f"{len(sample)} bytes", note=True)  # fmt: skip
         page.html(f'<div class="text">{_spans(codec, sample, codes)}</div>')
 

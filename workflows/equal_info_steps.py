@@ -13,7 +13,7 @@ from models.equal_info.m1 import M1, M1Config, bits_per_byte, train_m1
 from models.equal_info.stability import edit_stability
 from models.lm import LMConfig
 from shammie.errors import UserError
-from shammie.files import digest, join, read_bytes, read_json, write_bytes, write_json
+from shammie.files import digest, exists, join, read_bytes, read_json, remove, write_bytes, write_json
 from workflows.bench.table import median_seconds
 from workflows.compare_codes import Measured, build, measure_codec, measured, spec_of
 from workflows.corpus import SPLITS, Document, by_split, manifest, split_of
@@ -21,6 +21,7 @@ from workflows.dag import Running
 from workflows.parquet_corpus import CorpusWriter, read_documents, sample_documents
 
 STABILITY_EDITS = 300
+LEAST_SPLIT_BYTES = 1000
 
 
 def write_embedded(running: Running, documents: Sequence[Document]) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def write_input(running: Running, patterns: Sequence[str]) -> dict[str, Any]:
     """Writes the user's text, split by a hash of each document's place.
 
     Raises:
-        UserError: too few documents to fill every split.
+        UserError: too little text to fill every split.
     """
     from beam_jobs.readers import read_unit
     from beam_jobs.records import DeadLetter
@@ -57,14 +58,15 @@ def write_input(running: Running, patterns: Sequence[str]) -> dict[str, Any]:
                     split = split_of(name)
                     writer.write(split, name, text[item.bounds[number] : item.bounds[number + 1]])
             progress.advance(unit.size)
-    empty = [split for split in SPLITS if not writer.documents[split]]
-    if empty:
+    short = [split for split in SPLITS if writer.bytes[split] < LEAST_SPLIT_BYTES]
+    if short:
         raise UserError(
-            f"{sum(writer.documents.values())} documents leave the split {empty[0]!r} empty",
+            f"{sum(writer.documents.values())} documents leave only {writer.bytes[short[0]]} bytes to {short[0]}",
             "give more text, or split it finer with --gin.equal_info.Settings.documents='\"line\"'",
         )
     identity = running.source("text").identity
-    return {**_corpus_counters(running, writer, identity, ", ".join(patterns)), "bad_records": bad}
+    what = f"{len(plan.sources)} files given by --input"  # no paths of this machine: it goes into the codecs
+    return {**_corpus_counters(running, writer, identity, what), "bad_records": bad}
 
 
 def _corpus_counters(running: Running, writer: CorpusWriter, identity: str, what: str) -> dict[str, Any]:
@@ -145,11 +147,15 @@ def load_codec(codes_directory: str, name: str) -> Codec:
 
 def write_dataset(running: Running, beam_flags: Sequence[str]) -> dict[str, Any]:
     """Encodes every split by the Beam job into SeqIO-readable shards."""
-    from beam_jobs.equal_info.config import JobConfig
+    from beam_jobs.equal_info.config import CODEC_FILE, JobConfig
     from beam_jobs.equal_info.job import run
     from beam_jobs.units import ReadConfig
 
     counters: dict[str, Any] = {}
+    codec = load_codec(running.input("codes"), running.config["code"])
+    begun = running.path(CODEC_FILE)
+    if exists(begun) and Codec.load(begun).fingerprint != codec.fingerprint:
+        remove(running.directory)  # begun before the codec was made anew
     for split in SPLITS:
         result = run(
             JobConfig(
@@ -203,9 +209,17 @@ def measure(running: Running) -> dict[str, Any]:
         _texts(running, "train", running.config["train_mb"]),
         _texts(running, "test", running.config["test_mb"]),
     )
-    test = [text for text in test if _is_utf8(text)]
     codes = [str(spec_of(name)) for name in running.config["codes"]]
     sizes = running.config["peer_vocab_sizes"]
+    left_out = 0
+    if sizes:  # the peers read text, ours read bytes: all are measured on what all can read
+        readable = [text for text in test if _is_utf8(text)]
+        left_out = len(test) - len(readable)
+        train, test = [text for text in train if _is_utf8(text)], readable
+    if not test:
+        raise UserError(
+            "no held-out document is UTF-8, which the peers need", "--gin.PEER_VOCAB_SIZES='()' leaves them out"
+        )
     rows: list[dict[str, Any]] = []
     with running.progress("measuring", len(codes) + 5 * len(sizes), "tokenizers") as progress:
         for name in codes:
@@ -218,7 +232,8 @@ def measure(running: Running) -> dict[str, Any]:
             for row in _peers(train, test, size):
                 rows.append({**asdict(row), "ours": False})
                 progress.advance(note=row.name)
-    write_json(running.path("measures.json"), {"test_bytes": sum(map(len, test)), "rows": rows})
+    about = {"test_bytes": sum(map(len, test)), "documents_not_utf8": left_out, "rows": rows}
+    write_json(running.path("measures.json"), about)
     return {"measured": len(rows)}
 
 

@@ -73,9 +73,16 @@ def sample_documents(directory: str, split: str, megabytes: float) -> list[bytes
     for name, text in _read(directory, split):
         place = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") / 2**64
         if left > 0 and place < share:
-            out.append(text[:left])
-            left -= len(out[-1])
+            out.append(text[: _character_border(text, left)])
+            left -= len(text)
     return out
+
+
+def _character_border(text: bytes, size: int) -> int:
+    """The last place up to a size that does not cut a UTF-8 character."""
+    while 0 < size < len(text) and text[size] & 0xC0 == 0x80:
+        size -= 1
+    return size
 
 
 def _read(directory: str, split: str) -> Iterator[tuple[str, bytes]]:

@@ -5,13 +5,16 @@ Each trains on the same text to the same vocabulary size, and encodes the way it
 """
 
 import importlib
+import importlib.util
 import io
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shammie.errors import UserError
 
+LIBRARIES = ("sentencepiece", "tokenizers", "tiktoken")
 CHUNK_BYTES = 4000  # SentencePiece drops longer "sentences"
 
 
@@ -32,7 +35,19 @@ class Peer:
     decode: Callable[[list[Any]], list[bytes]]
 
 
+def check_installed() -> None:
+    """Raises UserError if a peer's library is missing, before work is spent on the rest."""
+    for name in LIBRARIES:
+        if importlib.util.find_spec(name) is None:
+            raise UserError(
+                f"the peer library {name} is not installed",
+                "pip install 'shammie[peers]', or leave the peers out with --gin.PEER_VOCAB_SIZES='()'",
+            )
+
+
 def _library(name: str) -> Any:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one thread, as all are measured
+    os.environ["RAYON_NUM_THREADS"] = "1"
     try:
         return importlib.import_module(name)
     except ImportError as error:

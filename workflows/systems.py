@@ -45,10 +45,10 @@ SYSTEMS: dict[str, System] = {
             "arXiv:2404.03626",
             "a neural compressor turned into a lossless codec at tokenizer speed",
             (
-                Experiment("main", "gin/equal_info/main.gin", "every code on real text, beside the peers", "8"),
-                Experiment("tiny", "gin/equal_info/tiny.gin", "the whole path, at toy size; no claims", "1"),
+                Experiment("main", "gin/equal_info/main.gin", "every code on real text, beside the peers", "7"),
+                Experiment("tiny", "gin/equal_info/tiny.gin", "the whole path, at toy size; no claims", "0.5"),
                 Experiment(
-                    "small", "gin/equal_info/small.gin", "seeds and intervals behind the README's numbers", "60"
+                    "small", "gin/equal_info/small.gin", "seeds and intervals behind the README's numbers", "30"
                 ),
                 Experiment("paper", "gin/equal_info/paper.gin", "the paper's model sizes", "a cluster"),
             ),

@@ -1,7 +1,7 @@
 """A codec as bytes: magic, version, a JSON header, compressed arrays, a checksum. No pickle.
 
-The automaton is not stored: it follows from the dictionary in a few hundredths of a second, and what is rebuilt
-from checked arrays cannot send a kernel out of bounds.
+The automaton is not stored: it follows from the dictionary in a few hundredths of a second, so a damaged or hostile
+file can only give a wrong dictionary, and all that the kernels' bounds rest on is made here.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ def pack(dictionary: Dictionary, header: dict[str, Any], fingerprint: str) -> by
     Args:
         dictionary: the tokens.
         header: JSON values to travel with it.
-        fingerprint: of the codec; `unpack`'s caller may compare.
+        fingerprint: of the codec; who unpacks compares.
     """
     trie = dictionary.trie
     children = np.diff(trie.first_child).astype("<u2")

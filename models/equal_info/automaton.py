@@ -21,6 +21,7 @@ ROOT_SLOT = 512
 LABEL_BITS = 9
 NO_LABEL = 256
 CODE_BITS = 16
+MOST_SLOTS = 1 << (32 - LABEL_BITS)
 _CROWDED_TRIES = 256
 
 
@@ -52,7 +53,11 @@ def compile_dictionary(dictionary: Dictionary) -> Automaton:
     units[slot] = (base << LABEL_BITS) | (units[slot] & ((1 << LABEL_BITS) - 1))
     emits = np.full(len(units), ROOT_SLOT << CODE_BITS, np.int64)
     emits[slot_of_state[1:]] = (slot_of_state[rest[1:]] << CODE_BITS) | code[1:]
-    assert (int(base.max()) | 255) < used + virtual < 1 << (32 - LABEL_BITS), "no step may leave the array"
+    if used + virtual >= MOST_SLOTS:
+        raise ValueError(
+            f"the dictionary needs {used + virtual:,} slots, over {MOST_SLOTS:,}: its strings are too unlike"
+        )
+    assert (int(base.max()) | 255) < used + virtual, "no step may leave the array"
     return Automaton(units, emits)
 
 
@@ -108,7 +113,7 @@ def _place(first_child: np.ndarray, label: np.ndarray, inner: np.ndarray):
         base [N], slot [N], label by slot, and the number of slots used.
     """
     nodes = len(label)
-    size = 2 * nodes + (1 << 17)
+    size = nodes + nodes // 2 + 4096
     base = np.full(nodes, EMPTY_BASE, np.int64)
     slot = np.zeros(nodes, np.int64)
     slot_label = np.full(size, NO_LABEL, np.uint32)
@@ -129,6 +134,13 @@ def _place(first_child: np.ndarray, label: np.ndarray, inner: np.ndarray):
             searched_from = after[searched_from]
         free, tries = searched_from, 0
         while True:
+            if free + 512 > size:  # nothing that a base in this block could reach may lie outside
+                after = np.concatenate((after, np.arange(size + 1, 2 * size + 1)))
+                before = np.concatenate((before, np.arange(size, 2 * size)))
+                slot_label = np.concatenate((slot_label, np.full(size, NO_LABEL, np.uint32)))
+                taken = np.concatenate((taken, np.zeros(size, np.bool_)))
+                base_taken = np.concatenate((base_taken, np.zeros(size, np.bool_)))
+                size *= 2
             candidate = free ^ np.int64(label[start])
             fits = not base_taken[candidate]
             child = start + 1

@@ -22,6 +22,7 @@ from models.equal_info import kernels
 from models.equal_info.artefact import pack, unpack
 from models.equal_info.automaton import compile_dictionary
 from models.equal_info.dictionary import Dictionary
+from shammie.errors import UserError
 from shammie.files import canonical_json, read_bytes, write_bytes
 
 Bytes = bytes | bytearray | memoryview | np.ndarray
@@ -59,7 +60,7 @@ class Codec:
         """V: codes run from 0 to V - 1."""
         return self.dictionary.vocab_size
 
-    @property
+    @cached_property
     def lossless(self) -> bool:
         """Whether every text comes back: whether each token is what its code decodes to."""
         tokens = np.flatnonzero(self.dictionary.code >= 0)
@@ -90,10 +91,10 @@ class Codec:
 
     def encode_batch(self, texts: Sequence[Bytes], *, threads: int = 1) -> list[np.ndarray]:
         """The codes of many documents, each from its own start: a list of uint16 arrays."""
-        offsets = np.zeros(len(texts) + 1, np.int64)
-        np.cumsum([len(text) for text in texts], out=offsets[1:])
-        joined = b"".join([text if isinstance(text, bytes) else bytes(text) for text in texts])
-        codes, ends = self.encode_documents(joined, offsets, threads=threads)
+        plain = [text if isinstance(text, bytes) else _as_array(text).tobytes() for text in texts]
+        offsets = np.zeros(len(plain) + 1, np.int64)
+        np.cumsum([len(text) for text in plain], out=offsets[1:])
+        codes, ends = self.encode_documents(b"".join(plain), offsets, threads=threads)
         borders = ends.tolist()
         return [codes[start:end] for start, end in pairwise(borders)]
 
@@ -105,11 +106,13 @@ class Codec:
         Args:
             buffer: the text of all documents.
             offsets: int64 [D + 1], document d is buffer[offsets[d] : offsets[d + 1]].
-            threads: how many to use.
+            threads: how many to use, at least 1.
 
         Returns:
             uint16 [tokens] of all documents, and int64 [D + 1], where each document's codes start.
         """
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, got {threads}")
         text, offsets = _as_array(buffer), np.asarray(offsets, np.int64)
         if len(offsets) < 1 or offsets[0] < 0 or offsets[-1] > len(text) or np.any(np.diff(offsets) < 0):
             raise ValueError(f"document offsets must rise from 0 to at most {len(text)}, the size of the buffer")
@@ -154,24 +157,25 @@ class Codec:
         parts = [part for part, _ in joined]
         return parts[0] if len(parts) == 1 else np.concatenate(parts), code_offsets
 
-    def decode(self, codes: ArrayLike) -> bytes:
+    def decode(self, codes: ArrayLike, *, first_position: int = 0) -> bytes:
         """The text of codes.
 
         Args:
             codes: integers [tokens], each below the vocabulary size.
+            first_position: what errors call the place of the first code, where these are a part of more.
 
         Raises:
             ValueError: a code is too large, or stands for no text (`delay` and `greedy` do not use all); it names
                 the position.
         """
         array = _as_codes(codes)
-        size = self.decoded_size(array)
+        size = self.decoded_size(array, first_position=first_position)
         text = np.empty(size + _SPARE_BYTES, np.uint8)
         strings, blob = self._strings
         kernels.decode(array, strings, blob, text)
         return text[:size].tobytes()
 
-    def decoded_size(self, codes: ArrayLike) -> int:
+    def decoded_size(self, codes: ArrayLike, *, first_position: int = 0) -> int:
         """How many bytes codes decode to; the same checks as `decode`, without the text."""
         array = _as_codes(codes)
         size = kernels.decoded_size(array, self._strings[0])
@@ -179,7 +183,8 @@ class Codec:
             position = -1 - size
             code = int(array[position])
             why = "stands for no text" if 0 <= code < self.vocab_size else f"is not below {self.vocab_size}"
-            raise ValueError(f"code {code} at position {position} {why} in this {self.scheme} codec")
+            place = first_position + position
+            raise ValueError(f"code {code} at position {place} {why} in this {self.scheme} codec")
         return size
 
     @cached_property
@@ -204,7 +209,17 @@ class Codec:
             shammie.errors.UserError: the bytes are no codec, of another version, or damaged; names what and the cure.
         """
         dictionary, header = unpack(data, name)
-        return cls(dictionary, scheme=header["scheme"], window_bits=header["window_bits"], notes=header["notes"])
+        try:
+            codec = cls(
+                dictionary, scheme=header["scheme"], window_bits=header["window_bits"], notes=header.get("notes")
+            )
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                f"{name} is not a valid codec: {error}", "train one with `shammie run equal_info`"
+            ) from error
+        if codec.fingerprint != header.get("fingerprint"):
+            raise UserError(f"{name} is not the codec that it says it is", "copy it again from where it was made")
+        return codec
 
     def save(self, path: str) -> None:
         """Writes the artefact, whole or not at all."""

@@ -1,4 +1,4 @@
-"""Runs M1 over strings, level by level, and keeps what a code could use: the network's last task.
+"""Runs M1 over strings, level by level, and keeps what a code could use; after that a codec needs no network.
 
 n = strings of the level at hand.
 """

@@ -5,6 +5,7 @@ a start symbol, the bytes that follow. n = rows, L = window length.
 """
 
 import functools
+import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +20,7 @@ import numpy as np
 from models.equal_info.coder import cumulative_frequencies
 from models.lm import DecoderLM, LMConfig
 from models.training import adamw_with_cosine, initial_state, next_token_loss, train_step
+from shammie.errors import UserError
 from shammie.files import canonical_json
 
 START = 256
@@ -50,6 +52,11 @@ class M1Config:
     def __post_init__(self) -> None:
         if self.kind not in ("recurrent", "decoder"):
             raise ValueError(f'M1Config.kind must be "recurrent" or "decoder", got {self.kind!r}')
+        for name in ("width", "window_bytes", "batch", "steps"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise UserError(f"M1Config.{name} is {getattr(self, name)!r}", "give a whole number of at least 1")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UserError(f"M1Config.learning_rate is {self.learning_rate!r}", "give a number above 0")
 
 
 class RecurrentLM(nn.Module):
@@ -203,13 +210,14 @@ class M1:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "M1":
-        """The model that `to_bytes` wrote."""
-        import json
-
+        """The model that `to_bytes` wrote; UserError where the bytes are none."""
         header, _, params = data.partition(b"\n")
-        settings = json.loads(header)
-        settings["decoder"] = LMConfig(**settings["decoder"])
-        return cls(M1Config(**settings), flax.serialization.msgpack_restore(params))
+        try:
+            settings = json.loads(header)
+            settings["decoder"] = LMConfig(**settings["decoder"])
+            return cls(M1Config(**settings), flax.serialization.msgpack_restore(params))
+        except Exception as error:  # MessagePack raises many kinds
+            raise UserError(f"not a trained M1: {type(error).__name__}", "give the m1.bin of a run") from error
 
 
 def bits_per_byte(m1: M1, text: np.ndarray, windows: int = 4096, seed: int = 0) -> float:

@@ -65,8 +65,12 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         assert not out.exists()
 
 
-def test_a_code_out_of_range_is_named(tmp_path: Path, codec_path: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_code_out_of_range_is_named(
+    tmp_path: Path, codec_path: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     codes = tmp_path / "codes"
-    codes.write_bytes(np.array([1, 2, 9999], "<u2").tobytes())
-    assert main(["decode", str(codes), "-o", str(tmp_path / "text"), "--codec", codec_path]) == 2
-    assert "code 9999 at position 2 is not below 261" in capsys.readouterr().err
+    codes.write_bytes(np.array([1, 2, 3, 9999], "<u2").tobytes())
+    for block_bytes in (1 << 22, 4):
+        monkeypatch.setattr(codec_cli, "BLOCK_BYTES", block_bytes)
+        assert main(["decode", str(codes), "-o", str(tmp_path / "text"), "--codec", codec_path]) == 2
+        assert "code 9999 at position 3 is not below 261" in capsys.readouterr().err

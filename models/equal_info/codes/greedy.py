@@ -20,12 +20,39 @@ def propose(m1: M1, vocab_size: int, window_bits: int) -> Candidates:
     return reachable_windows(m1, window_bits)
 
 
+def shortest_of_each_code(candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+    """The codes that strings have, and the shortest string of each.
+
+    Strings with one padded code lie on one path of the trie, since the code is a point of all their intervals; that
+    is checked here for every string, and is what makes `delay` lossless and the paper's decoding meaningful.
+
+    Returns:
+        The codes, rising, and their shortest strings' nodes, int [codes] each.
+
+    Raises:
+        ValueError: two strings share a code and neither starts the other (a broken coder).
+    """
+    trie, code = candidates.trie, candidates.window_code
+    assert code is not None
+    used, shortest = np.unique(code[1:], return_index=True)
+    shortest += 1  # breadth first, so the first node with a code is the shortest
+    expected = shortest[np.searchsorted(used, code[1:])]
+    ancestor = np.arange(1, len(trie))
+    while np.any(deeper := trie.depth[ancestor] > trie.depth[expected]):
+        ancestor[deeper] = trie.parent[ancestor[deeper]]
+    if np.any(ancestor != expected):
+        node = int(np.flatnonzero(ancestor != expected)[0]) + 1
+        other = trie.string(int(expected[node - 1]))
+        raise ValueError(f"{trie.string(node)!r} and {other!r} share the code {code[node]}, but not their start")
+    return used, shortest
+
+
 def prune(candidates: Candidates, text: np.ndarray, vocab_size: int) -> Dictionary:
     """Keeps everything: a window takes the longest string that fits.
 
-    Strings that share a padded code lie on one path of the trie (the code is a point of all their intervals), and
-    the paper decodes by adding bytes while the code stays the same: to the deepest of them.
+    The paper decodes by adding bytes while the code stays the same: to the longest string of the code.
     """
+    shortest_of_each_code(candidates)
     assert candidates.window_code is not None
     code = candidates.window_code.copy()
     code[0] = -1

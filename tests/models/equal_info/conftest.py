@@ -36,7 +36,6 @@ def small_m1(code_text: np.ndarray) -> M1:
 def codecs(small_m1: M1, code_text: np.ndarray) -> dict[str, Codec]:
     """Each scheme at a size that tests can afford."""
     out = {}
-    pruned.PROPOSED_PER_TOKEN = 16
     for scheme, vocab_size, window_bits in (
         ("greedy", 1 << 16, 16),
         ("delay", 1 << 16, 16),
@@ -45,7 +44,9 @@ def codecs(small_m1: M1, code_text: np.ndarray) -> dict[str, Codec]:
         ("delay12", 1 << 12, 12),
     ):
         code = CODES[scheme.removesuffix("12")]
-        candidates = code.propose(small_m1, vocab_size, window_bits)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pruned, "PROPOSED_PER_TOKEN", 16)
+            candidates = code.propose(small_m1, vocab_size, window_bits)
         dictionary = code.prune(candidates, code_text, vocab_size)
         out[scheme] = Codec(dictionary, scheme=scheme.removesuffix("12"), window_bits=window_bits)
     return out

@@ -51,6 +51,19 @@ def test_large_random_dictionaries_place_every_node_once() -> None:
     assert codec.decode(codec.encode(text)) == text
 
 
+def test_strings_so_unlike_that_no_two_nodes_share_a_block() -> None:
+    """Children {0..15} and {0, 16, .., 240} fit in no block of 256 together: the array must grow, not run over."""
+    children = sorted({*range(16), *range(0, 256, 16)})
+    words = [bytes([a, b, c]) for a in range(256) for b in range(3) for c in children]
+    dictionary = dictionary_of_strings([*SINGLES, *words])
+    automaton = compile_dictionary(dictionary)
+    assert len(automaton.units) > 256 * 3 * 256
+    codec = Codec(dictionary, scheme="pruned")
+    text = np.random.default_rng(0).integers(0, 4, 50_000).astype(np.uint8).tobytes()
+    assert codec.decode(codec.encode(text)) == text
+    assert len(codec.encode(text)) < 0.6 * len(text)
+
+
 def test_tries_are_canonical() -> None:
     words = [b"abc", b"b", b"abd", b"a"]
     trie = trie_of_strings(words)

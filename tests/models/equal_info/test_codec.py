@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.equal_info.artefact import pack
 from models.equal_info.codec import PIECE_BYTES, Codec
 from models.equal_info.longest_match import segment
 from shammie.errors import UserError
@@ -98,6 +99,12 @@ def test_text_must_be_bytes_and_codes_integers(codecs: dict[str, Codec]) -> None
         codecs["full"].encode("text")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="float64"):
         codecs["full"].decode([0.5])
+    with pytest.raises(TypeError, match="uint16"):
+        codecs["full"].encode_batch([np.array([1, 2, 300], np.uint16)])
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        codecs["full"].encode(b"abc", threads=0)
+    for same in (bytearray(b"abc"), memoryview(b"abc"), np.frombuffer(b"abc", np.uint8)):
+        assert np.array_equal(codecs["full"].encode_batch([same])[0], codecs["full"].encode(b"abc"))
     with pytest.raises(ValueError, match="offsets"):
         codecs["full"].encode_documents(b"abc", np.array([0, 4]))
 
@@ -154,6 +161,16 @@ def test_other_files_and_versions_are_refused_by_name(codecs: dict[str, Codec]) 
     ):
         with pytest.raises(UserError, match=said):
             Codec.from_bytes(wrong, name="x")
+
+
+def test_a_codec_that_says_it_is_another_is_refused(codecs: dict[str, Codec]) -> None:
+    header = {"scheme": "full", "window_bits": 16, "notes": {}}
+    lying = pack(codecs["full"].dictionary, header, codecs["pruned"].fingerprint)
+    with pytest.raises(UserError, match="x is not the codec that it says it is"):
+        Codec.from_bytes(lying, name="x")
+    nameless = pack(codecs["full"].dictionary, {"window_bits": 16}, codecs["full"].fingerprint)
+    with pytest.raises(UserError, match="x is not a valid codec: 'scheme'"):
+        Codec.from_bytes(nameless, name="x")
 
 
 def test_save_and_load(codecs: dict[str, Codec], tmp_path: object) -> None:

@@ -1,5 +1,6 @@
 """Each code against an independent account of what it should be."""
 
+import dataclasses
 import heapq
 from fractions import Fraction
 
@@ -115,9 +116,22 @@ def test_greedy_strings_share_codes_along_one_path(codecs: dict[str, Codec]) -> 
 
 @pytest.mark.parametrize("scheme", ["delay", "delay12"])
 def test_delay_is_injective_over_its_whole_table(codecs: dict[str, Codec], scheme: str) -> None:
-    code = codecs[scheme].dictionary.code
-    tokens = code[code >= 0]
-    assert len(np.unique(tokens)) == len(tokens)
+    dictionary = codecs[scheme].dictionary
+    strings, decoded = dictionary.trie.strings(), dictionary.code_strings()
+    tokens = np.flatnonzero(dictionary.code >= 0)
+    assert [decoded[code] for code in dictionary.code[tokens]] == [strings[node] for node in tokens]
+
+
+def test_a_coder_that_gives_unrelated_strings_one_code_is_found_out(small_m1: M1) -> None:
+    candidates = reachable_windows(small_m1, 12)
+    assert candidates.window_code is not None
+    used, shortest = greedy.shortest_of_each_code(candidates)
+    assert np.array_equal(candidates.window_code[shortest], used)
+    broken = candidates.window_code.copy()
+    broken[ord("b") + 1] = broken[ord("a") + 1]
+    for module in (greedy, delay):
+        with pytest.raises(ValueError, match="share the code"):
+            module.prune(dataclasses.replace(candidates, window_code=broken), np.zeros(0, np.uint8), 1 << 12)
 
 
 def test_dropping_only_a_last_byte_that_adds_zeros_would_not_be_injective(small_m1: M1) -> None:
@@ -159,10 +173,11 @@ def test_full_holds_exactly_the_most_probable_strings(small_m1: M1, codecs: dict
         cut = -negative
         if len(string) < MAX_TOKEN_BYTES:
             push_children(string, -negative, memory, string[-1])
-    surely = {string for string, probability in expected.items() if probability > cut}
-    assert surely <= set(strings)
     assert len(set(strings)) == count
-    assert len(set(strings) - set(expected)) <= count - len(surely)  # only ties at the cut may differ
+    assert {string for string, probability in expected.items() if probability > cut} <= set(strings)
+    log2_of = dict(zip(strings, got.log2_probability[1:], strict=True))
+    for extra in set(strings) - set(expected):  # only ties at the cut may differ
+        assert log2_of[extra] == pytest.approx(float(np.log2(float(cut))), abs=1e-9)
 
 
 def test_full_is_prefix_closed_and_uses_every_code(codecs: dict[str, Codec]) -> None:

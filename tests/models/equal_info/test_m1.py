@@ -9,6 +9,7 @@ from models.equal_info.coder import cumulative_frequencies
 from models.equal_info.explore import reachable_windows
 from models.equal_info.m1 import M1, START, M1Config, bits_per_byte, network_of, train_m1
 from models.lm import LMConfig
+from shammie.errors import UserError
 
 DECODER = M1Config(
     kind="decoder",
@@ -90,5 +91,9 @@ def test_what_cannot_be_trained_is_refused(code_text: np.ndarray) -> None:
         train_m1(M1Config(), code_text[:10], jax.random.key(0))
     with pytest.raises(ValueError, match=r"loss is (nan|inf)"):
         train_m1(M1Config(width=8, steps=400, learning_rate=1e12), code_text, jax.random.key(0))
+    with pytest.raises(UserError, match=r"M1Config\.steps is 0; give a whole number"):
+        M1Config(steps=0)
+    with pytest.raises(UserError, match="not a trained M1"):
+        M1.from_bytes(b"garbage")
     with pytest.raises(ValueError, match="'lstm'"):
         M1Config(kind="lstm")  # pyright: ignore[reportArgumentType]
