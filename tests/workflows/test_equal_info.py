@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 
 from models.equal_info.codec import Codec
-from models.equal_info.m1 import M1Config, network_of
+from models.equal_info.codes import full
+from models.equal_info.m1 import M1, M1Config, network_of
 from models.lm import LMConfig
 from workflows import equal_info, gin_config
 from workflows.cli import main
+from workflows.compare_codes import CodeSpec, build, spec_of
 from workflows.dag import load_records, plan
 from workflows.equal_info_report import _spans
+from workflows.parquet_corpus import CorpusWriter, sample_documents
 
 TINY = ["--size", "tiny"]
 
@@ -70,6 +73,13 @@ def test_the_report_is_one_page_that_needs_nothing_else(tiny_run: Path) -> None:
     addresses = set(re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(https?:[^"\')]*)', page))
     assert all("w3.org" in address or "purl.org" in address or "matplotlib" in address for address in addresses)
     assert "not what was encoded!" in page  # greedy's lost windows are shown, not hidden
+    (measures,) = tiny_run.glob("measures-*/measures.json")
+    shown = re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
+    for row in json.loads(measures.read_text())["rows"]:
+        cells = [row["name"], f"{row['vocab_size']:,}", f"{row['bytes_per_token']:.3f}"]
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in shown
+        assert f"<td>{row['stability']['changed_tokens']:.1f}</td>" in shown
+    assert "<td>5.31</td>" in shown  # the paper's greedy windows
 
 
 def test_everything_is_cached_and_a_changed_number_reruns_its_dependants_only(tiny_run: Path) -> None:
@@ -99,6 +109,32 @@ def test_windows_drawn_cover_the_text_exactly(tiny_run: Path) -> None:
         assert ("not what was encoded" in spans) == (not codec.lossless)
 
 
+@pytest.mark.parametrize(
+    ("text", "spec", "name"),
+    [
+        ("pruned:65536", CodeSpec("pruned", 65536, 16), "pruned-65536"),
+        ("full:1024:12", CodeSpec("full", 1024, 12), "full-1024-12"),
+        ("delay:4096", CodeSpec("delay", 4096, 12), "delay-4096"),
+        ("delay-65536", CodeSpec("delay", 65536, 16), "delay-65536"),
+    ],
+)
+def test_a_codes_name_says_all_that_tells_it_apart(text: str, spec: CodeSpec, name: str) -> None:
+    assert spec_of(text) == spec
+    assert str(spec) == name
+    assert spec_of(name) == spec
+
+
+def test_a_code_that_reads_otherwise_than_its_automaton_is_refused(
+    tiny_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    m1 = M1.from_bytes(next(tiny_run.glob("m1-*/m1.bin")).read_bytes())
+    text = np.frombuffer(Path(equal_info.__file__).read_bytes(), np.uint8)
+    assert build(CodeSpec("full", 512), m1, text).vocab_size == 512
+    monkeypatch.setattr(full, "segment", lambda dictionary, text: np.zeros(3, np.uint16))
+    with pytest.raises(ValueError, match=r"full\.segment reads text otherwise"):
+        build(CodeSpec("full", 512), m1, text)
+
+
 def test_codes_are_compared_side_by_side(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (m1,) = tiny_run.glob("m1-*/m1.bin")
     text = Path(equal_info.__file__).read_bytes() * 20
@@ -119,19 +155,34 @@ def test_codes_are_compared_side_by_side(tiny_run: Path, tmp_path: Path, capsys:
 
 
 def test_text_of_ones_own(tmp_path: Path) -> None:
-    words = ["water", "fire", "earth", "air", "stone", "river", "ember", "cloud"]
+    words = ["water", "fire", "earth", "air", "stone", "река", "残り火", "wölkchen"]
     generator = np.random.default_rng(0)
-    lines = [" ".join(generator.choice(words, 12)) for _ in range(1500)]
+    lines = [" ".join(generator.choice(words, 12)) for _ in range(1500)]  # the words are of several scripts
     (tmp_path / "one.txt").write_bytes("\n".join(lines[:700]).encode() + b"\n\xff\xfe not utf-8\n")
     (tmp_path / "two.jsonl").write_text(
         "".join(json.dumps({"text": line}) + "\n" for line in lines[700:]) + "{broken\n"
     )
     small = ["--gin.CODES=('delay:4096', 'full:512')", "--gin.CODE='full:512'", "--gin.M1_STEPS=30"]
+    small += ["--gin.PEER_VOCAB_SIZES=(400,)"]
     inputs = ["--input", str(tmp_path / "one.txt"), str(tmp_path / "two.jsonl")]
     assert main(["run", "equal_info", *TINY, "--out", str(tmp_path / "out"), *inputs, *small]) == 0
     result = json.loads((tmp_path / "out/result.json").read_text())
     assert result["corpus_documents"] == 1501
     assert sum(result[f"readback_{split}_documents"] for split in ("train", "validation", "test")) == 1501
+    assert result["tiktoken_400_lossless"]
+    assert result["sentencepiece_bpe_400_lossless"]
+    assert str(tmp_path) not in json.dumps(result)
+    assert str(tmp_path) not in json.dumps(Codec.load(str(next(tmp_path.glob("out/codes-*/full-512.codec")))).notes)
+
+
+def test_samples_end_between_characters(tmp_path: Path) -> None:
+    text = "残り火と雲".encode() * 100
+    with CorpusWriter(str(tmp_path)) as writer:
+        writer.write("train", "a", text)
+    for size in range(200, 230):
+        (sample,) = sample_documents(str(tmp_path), "train", size / 1e6) or [b""]
+        assert size - 3 < len(sample) <= size or not sample
+        assert sample.decode() == text.decode()[: len(sample) // 3]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +190,13 @@ def test_text_of_ones_own(tmp_path: Path) -> None:
     [
         (["--input", "/nowhere/at/all.txt"], "/nowhere/at/all.txt"),
         (["--gin.CODE='full:512'"], "'full:512' is none of codes"),
-        (["--gin.CODES=('huffman:4096',)"], "no code 'huffman'"),
+        (["--gin.CODES=('huffman:4096',)"], "unknown code 'huffman'"),
         (["--gin.CODES=('delay:5000',)"], "5000 is not 2^12"),
+        (["--gin.CODES=('full:512', 'full:512')"], "full-512 is named twice"),
+        (["--gin.CODES='full:512'"], "give a list"),
+        (["--gin.CODES=('full:512:30',)"], "9 to 16 bits"),
+        (["--gin.M1_STEPS=0"], "M1Config.steps is 0"),
+        (["--gin.TRAIN_MB='x'"], "train_mb is 'x'"),
         (["--gin.M1_STEP=3"], "M1_STEPS"),
         (["--size", "giant"], "giant"),
     ],
