@@ -6,14 +6,11 @@ The public names below are imported on first use (PEP 562), so `import shammie` 
 """
 
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from models.equal_info.codec import Codec
-
-__all__ = ["Codec"]
-
+# Type checkers read __init__.pyi instead: an import here, even one for them alone, would point up the house.
 _HOME = {"Codec": "models.equal_info.codec"}
+__all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

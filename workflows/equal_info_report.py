@@ -34,7 +34,7 @@ def write(running: Running) -> dict[str, Any]:
 
 def _over_seeds(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The rows of the first seed, with mean and half range of density where there are several."""
-    rows = [dict(row) for row in seeds[0]["rows"]]
+    rows = [dict(row) for row in seeds[0]["rows"]]  # only the first seed has the peers: they do not depend on it
     for row in rows:
         same = [other["bytes_per_token"] for one in seeds for other in one["rows"] if other["name"] == row["name"]]
         row["bytes_per_token"] = float(np.mean(same))
@@ -114,6 +114,7 @@ def _density(page: Page, rows: Sequence[Mapping[str, Any]], result: Mapping[str,
         "the same text with settings that lose nothing. The paper's own figures are for web text (C4), so compare "
         "their order, not their height.",
     )
+    # grouped by size: a larger vocabulary is always denser, which would hide what the code does
     ordered = sorted(rows, key=lambda row: (-row["vocab_size"] // 1000, -row["bytes_per_token"]))
     page.picture(
         bars(

@@ -96,6 +96,7 @@ def train(running: Running) -> dict[str, Any]:
     settings = dict(running.config["m1"])
     config = M1Config(**{**settings, "decoder": LMConfig(**settings["decoder"])})
     curve: list[tuple[int, float]] = []
+    # the text is sampled from all of the split: its first megabytes would be of the first files only
     with running.progress("training M1", config.steps, "steps") as progress:
 
         def on_step(step: int, loss_nats: float) -> None:
@@ -186,6 +187,7 @@ def read_back(running: Running) -> dict[str, Any]:
     task = add_task(running.input("dataset"), codec=codec)
     counted: dict[str, Any] = {}
     for split in SPLITS:
+        # shards are shuffled, so the texts are compared as a set with repeats, by hash
         expected = sorted(_hash(text) for text in read_documents(running.input("corpus"), split) if text)
         found, tokens = [], 0
         for example in task.get_dataset(split=split, shuffle=False).as_numpy_iterator():

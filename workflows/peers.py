@@ -92,9 +92,9 @@ def sentencepiece_peer(kind: str, documents: Sequence[bytes], vocab_size: int, *
         allow_whitespace_only_pieces=True,
         split_by_whitespace=not cross_words,
         character_coverage=1.0,
-        user_defined_symbols=["\n"],
+        user_defined_symbols=["\n"],  # else a newline is no piece, and each costs its byte fallback
         max_sentencepiece_length=16,
-        hard_vocab_limit=False,
+        hard_vocab_limit=False,  # little text may not hold as many pieces
         num_threads=2,
         minloglevel=2,
     )
@@ -116,6 +116,7 @@ def byte_bpe(documents: Sequence[bytes], vocab_size: int) -> Any:
     tokenizer.decoder = tokenizers.decoders.ByteLevel()
     trainer = tokenizers.trainers.BpeTrainer(
         vocab_size=vocab_size,
+        # all 256 bytes, or bytes that training did not see would be dropped in silence
         initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

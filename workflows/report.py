@@ -83,6 +83,7 @@ class Page:
         import matplotlib.pyplot as plt
 
         out = io.StringIO()
+        # without a date, and with the salt of new_figure, the same numbers give the same bytes
         figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None})
         plt.close(figure)
         svg = out.getvalue()
@@ -110,7 +111,7 @@ def new_figure(width: float = 9.0, height: float = 3.4) -> tuple[Any, Any]:
     """A matplotlib figure and its axes in the report's look; sizes in inches."""
     import matplotlib
 
-    matplotlib.use("Agg")
+    matplotlib.use("Agg")  # no display is needed or looked for
     import matplotlib.pyplot as plt
 
     style: Any = plt.rcParams

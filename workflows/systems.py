@@ -50,6 +50,7 @@ SYSTEMS: dict[str, System] = {
                 Experiment(
                     "small", "gin/equal_info/small.gin", "seeds and intervals behind the README's numbers", "30"
                 ),
+                Experiment("default", "gin/equal_info/default.gin", "the codec that ships, from text of yours", "15"),
                 Experiment("paper", "gin/equal_info/paper.gin", "the paper's model sizes", "a cluster"),
             ),
         ),

@@ -116,7 +116,9 @@ class Codec:
         text, offsets = _as_array(buffer), np.asarray(offsets, np.int64)
         if len(offsets) < 1 or offsets[0] < 0 or offsets[-1] > len(text) or np.any(np.diff(offsets) < 0):
             raise ValueError(f"document offsets must rise from 0 to at most {len(text)}, the size of the buffer")
+        # a lossy code's codes do not tell where its tokens end, so its documents cannot be joined from pieces
         starts, ends, first_pieces = _cut(offsets, PIECE_BYTES if self.lossless else len(text) + 1)
+        # as many codes as bytes is the worst case; memory that is not written to costs nothing
         codes = np.empty(len(text), np.uint16)
         counts, states = np.zeros(len(starts), np.int64), np.zeros(len(starts), np.int64)
         units, emits = self._automaton.units, self._automaton.emits
@@ -145,7 +147,7 @@ class Codec:
             return joined[: joined_ends[-1] if len(joined_ends) else 0], joined_ends
 
         documents = len(offsets) - 1
-        if threads <= 1 or len(starts) < 2:
+        if threads == 1 or len(starts) < 2:  # starting threads takes longer than a short text
             encode_part(slice(0, len(starts)))
             joined = [join_part(slice(0, documents))]
         else:

@@ -58,7 +58,7 @@ def _explore(m1: M1, precision: int, carry: np.ndarray, select: Select) -> tuple
         carries.append(carry)
         numbers = np.arange(count, count + len(rows))
         count += len(rows)
-        memory = memory[rows]
+        memory = memory[rows]  # each child reads on from its parent's memory
     return np.concatenate(parents).astype(np.int32), np.concatenate(labels).astype(np.uint8), np.concatenate(carries)
 
 
@@ -76,14 +76,14 @@ def most_probable(m1: M1, count: int, window_bits: int) -> Candidates:
         raise ValueError(f"a code needs at least the 256 single bytes, got a size of {count}")
     precision = precision_bits(window_bits)
     log2_frequency = np.log2(np.maximum(np.arange((1 << precision) + 1), 1)) - precision
-    threshold = -np.log2(2.0 * count)
+    threshold = -np.log2(2.0 * count)  # of n strings about 1 / n probable each there are some n / 2
     while True:
         parent, label, log2_probability = _explore(
             m1, precision, np.zeros(1), _above(threshold, precision, log2_frequency)
         )
         if len(parent) > count:
             break
-        threshold -= max(0.5, np.log2(count / len(parent)))
+        threshold -= max(0.5, np.log2(count / len(parent)))  # the number grows about as the threshold falls
     multi_byte = np.where(parent > 0, log2_probability, np.inf)  # the root and single bytes always stay
     kept = np.sort(np.argsort(-multi_byte, kind="stable")[: count + 1])
     new = np.zeros(len(parent), np.int64)
@@ -101,7 +101,7 @@ def _above(threshold: float, precision: int, log2_frequency: np.ndarray) -> Sele
 
     def select(carry: np.ndarray, cumulative: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         frequency = np.diff(cumulative, axis=1)
-        if len(carry) == 1 and carry[0] == 0.0:
+        if len(carry) == 1 and carry[0] == 0.0:  # the empty string: every byte must be a token, however rare
             rows, symbols = np.zeros(256, np.int64), np.arange(256)
         else:
             least = np.exp2(np.minimum(threshold - carry, 0.0) + precision)

@@ -60,7 +60,7 @@ def _deepest_tokens(parent, tokens):
 
 @compiled
 def _find(keys, key):
-    mask = len(keys) - 1
+    mask = len(keys) - 1  # open addressing: a third full at most, so a probe or two suffice
     place = (key * np.int64(-7046029254386353131) >> np.int64(20)) & mask
     while keys[place] >= 0 and keys[place] != key:
         place = (place + 1) & mask

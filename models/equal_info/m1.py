@@ -118,12 +118,13 @@ def train_m1(
 
     optimizer = adamw_with_cosine(peak_learning_rate=config.learning_rate, warmup_steps=100, steps=config.steps)
     state, step = initial_state(params, optimizer), train_step(loss, optimizer)
+    # numpy draws on the host: a gather from the whole text inside the step would keep all of it on the device
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
     span = np.arange(config.window_bytes)
     for number in range(config.steps):
         starts = generator.integers(0, len(text) - config.window_bytes, config.batch)
         state, value = step(state, text[starts[:, None] + span].astype(np.int32))
-        if number % 10 == 9 or number == config.steps - 1:
+        if number % 10 == 9 or number == config.steps - 1:  # looking at the loss waits for the device: not each step
             if not math.isfinite(float(value)):
                 raise ValueError(f"M1's loss is {float(value)} at step {number}; lower the learning rate")
             on_step(number + 1, float(value))

@@ -21,6 +21,7 @@ def bigram_bits_per_byte(
         test_bytes: the size of the held-out text.
     """
     symbols = vocab_size + 1  # one more: the border of documents
+    # a table of V x V pairs would not fit: pairs are counted by sorting, and looked up by binary search
     before, after = _pairs(train, vocab_size)
     unigram = np.bincount(after, minlength=symbols)
     unigram_share = (unigram + 0.5) / (unigram.sum() + 0.5 * symbols)

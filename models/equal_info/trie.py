@@ -75,7 +75,7 @@ def trie_of_edges(parent: np.ndarray, label: np.ndarray) -> tuple[Trie, np.ndarr
         depth += above > 0
         above = np.maximum(parent[above], 0)
     depth[1:] += 1
-    by_level = np.argsort(depth, kind="stable")
+    by_level = np.argsort(depth, kind="stable")  # parents get their canonical number before their children need it
     canonical = np.zeros(len(parent), np.int32)
     start = 1
     for nodes in np.split(by_level, np.flatnonzero(np.diff(depth[by_level])) + 1)[1:]:
