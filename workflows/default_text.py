@@ -1,6 +1,6 @@
-"""Gathers the text that the shipped codec is trained on: English manuals and code of a Debian 12 machine.
+r"""Gathers the text that the shipped codec is trained on: English manuals and code of a Debian 12 machine.
 
-    apt-get download debian-handbook jargon-text git-doc python3.11-doc debian-policy postgresql-doc-15 \\
+    apt-get download debian-handbook jargon-text git-doc python3.11-doc debian-policy postgresql-doc-15 \
         aptitude-doc-en sqlite3-doc && for p in *.deb; do dpkg -x $p unpacked; done
     python -m workflows.default_text --docs unpacked --out TEXT
     shammie run equal_info --size default --input 'TEXT/*/*.txt'

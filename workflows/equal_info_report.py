@@ -1,6 +1,7 @@
 """The report of `equal_info`: how dense, how fast, how learnable, and what the tokens look like."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -228,7 +229,8 @@ def _windows(page: Page, running: Running, names: Sequence[str]) -> None:
         "The same held-out text cut by each code; hover over a window to see its code and what that code decodes to.",
     )
     sample = _sample(running)
-    for name in names:
+    largest = {spec_of(name).scheme: name for name in sorted(names, key=lambda name: spec_of(name).vocab_size)}
+    for name in [name for name in names if name in largest.values()]:
         codec = load_codec(running.input("codes"), name)
         codes = codec.encode(sample)
         page.text(f"{spec_of(name).scheme}, {codec.vocab_size:,} tokens: {len(codes)} windows for "
@@ -237,13 +239,15 @@ def _windows(page: Page, running: Running, names: Sequence[str]) -> None:
 
 
 def _sample(running: Running) -> bytes:
-    """A piece of held-out text that is worth looking at: prose and code, whole lines."""
+    """A piece of held-out text that is worth looking at: whole lines, of all documents the one with most words."""
     texts = list(read_documents(running.input("corpus"), "test"))
     long_ones = [text for text in texts if len(text) >= 2 * SAMPLE_BYTES] or [b"\n".join(texts)]
-    text = long_ones[len(long_ones) // 2]
-    start = text.find(b"\n", len(text) // 3) + 1
-    sample = text[start : start + SAMPLE_BYTES]
-    return sample[: sample.rfind(b"\n") + 1] or sample
+    samples = []
+    for text in long_ones:
+        start = text.find(b"\n", len(text) // 3) + 1
+        sample = text[start : start + SAMPLE_BYTES]
+        samples.append(sample[: sample.rfind(b"\n") + 1] or sample)
+    return max(samples, key=lambda sample: len(re.findall(rb"\b[a-z]{3,}\b", sample)))
 
 
 def _spans(codec: Codec, text: bytes, codes: np.ndarray) -> str:

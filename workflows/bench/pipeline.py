@@ -25,6 +25,8 @@ DOCUMENT_BYTES = 2_000
 _CHILD = """
 import json, sys
 sys.path[:0] = {path!r}
+from shammie import logs
+logs.set_for_command(debug=False)
 from beam_jobs.equal_info.config import JobConfig
 from beam_jobs.equal_info.job import run
 job = lambda text, output: JobConfig(input=(text,), output=output, codec={codec!r})
