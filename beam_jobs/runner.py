@@ -6,18 +6,22 @@ Beam's own default for the direct runner first tries to fetch a Prism binary. He
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineRunner
 
+from beam_jobs.quiet import quiet_workers
+from shammie.arguments import Parser
 from shammie.errors import UserError, one_line, unknown
 
-IN_PROCESS = ("DirectRunner", "FnApiRunner", "")
+IN_PROCESS = ("directrunner", "direct", "fnapirunner", "fnapi", "")  # Beam takes short and lower-case names too
 # built from two names, so that the source lines within a stack trace do not match
 _OPEN, _CLOSE = "⟦", "⟧"
 _MARKED = re.compile(f"{_OPEN}(.*?){_CLOSE}", re.DOTALL)
@@ -37,30 +41,51 @@ def pipeline_options(flags: Sequence[str] = (), own: Sequence[str] = ()) -> Pipe
         own: the job's flags, for a hint where one of them was mistyped.
 
     Raises:
-        UserError: Beam knows no such flag; names the nearest one.
+        UserError: Beam knows no such flag, value or runner; names the nearest one.
     """
+    parser = _beam_parser()
+    known = [option for action in parser._actions for option in action.option_strings]
     for flag in flags:
         name = flag.split("=", 1)[0]
-        if name.startswith("--") and name not in _beam_flags():
-            raise unknown("flag", name, [*own, *_beam_flags()], "(--help lists the job's flags)")
-    return PipelineOptions(list(flags))
+        if name.startswith("--") and name not in known:
+            raise unknown("flag", name, [*own, *known], "(--help lists the job's flags)")
+    parser.parse_known_args(list(flags))  # Beam's own parser would print its usage
+    options = PipelineOptions(list(flags))
+    _check_runner(options.view_as(StandardOptions).runner or "")
+    return options
+
+
+def _check_runner(name: str) -> None:
+    names = [*StandardOptions.KNOWN_RUNNER_NAMES, "FnApiRunner"]
+    if "." not in name:
+        lower = name.lower()
+        if name and not {lower, f"{lower}runner"} & {known.lower() for known in names}:
+            raise unknown("runner", name, names)
+        return
+    module, _, cls = name.rpartition(".")
+    try:
+        found = getattr(import_module(module), cls, None)
+    except ImportError as error:
+        raise UserError(f"runner {name!r} cannot be imported: {error}", "install what it needs, or check it") from error
+    if found is None:
+        raise unknown("runner", cls, dir(sys.modules[module]))
 
 
 @cache
-def _beam_flags() -> list[str]:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+def _beam_parser() -> Parser:
+    parser = Parser(prog="beam_jobs", add_help=False, allow_abbrev=False)
     for cls in sorted(set(_subclasses(PipelineOptions)), key=lambda cls: cls.__name__):
         try:
             cls._add_argparse_args(parser)
         except argparse.ArgumentError:
             continue  # two option classes may declare the same flag
-    return [option for action in parser._actions for option in action.option_strings]
+    return parser
 
 
 def runner_of(options: PipelineOptions) -> PipelineRunner | str:
     """The runner that options ask for: the in-process one for `DirectRunner` and none."""
     name = options.view_as(StandardOptions).runner or ""
-    return FnApiRunner() if name.split(".")[-1] in IN_PROCESS else name
+    return FnApiRunner() if name.split(".")[-1].lower() in IN_PROCESS else name
 
 
 def pipeline_for_tests(flags: Sequence[str] = ()) -> beam.Pipeline:
@@ -86,11 +111,16 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], flags: Sequence[str] 
     """
     options = pipeline_options(flags)
     runner = runner_of(options)
-    pipeline = beam.Pipeline(runner=runner, options=options)
-    build(pipeline)
     try:
-        result = pipeline.run()
-        result.wait_until_finish()
+        pipeline = beam.Pipeline(runner=runner, options=options)
+    except ImportError as error:  # such as Dataflow's, which needs an extra of Beam's
+        raise UserError(f"runner {runner!r} cannot be loaded: {error}", "install what it needs") from error
+    build(pipeline)
+    own_processes = options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+    try:
+        with quiet_workers(own_processes=own_processes):
+            result = pipeline.run()
+            result.wait_until_finish()
     except Exception as error:
         marked = _MARKED.search(str(error))
         if marked:

@@ -15,7 +15,7 @@ from beam_jobs.ordering import order_of
 from beam_jobs.sorted_runs import ShardRun, SortedRun, open_run, read_ranges
 from beam_jobs.tfrecord import FOOTER_BYTES, HEADER_BYTES
 from shammie.errors import UserError
-from shammie.files import is_local
+from shammie.files import is_local, naming
 from shammie.jit import compiled
 
 SHARD_FORMATS = {"tfrecord": "tfrecord", "array_record": "array_record"}
@@ -125,7 +125,9 @@ def _write_array_record(path: str, name: str, runs: Sequence[ShardRun], threads:
     # the library writes to local paths alone, and does not say when the disk is full: hence the check below
     folder = os.path.dirname(path) if is_local(path) else None
     records = 0
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder) as scratch:
+    with naming(path):
+        beside_it = tempfile.TemporaryDirectory(prefix=".tmp-", dir=folder)
+    with beside_it as scratch:
         beside = f"{scratch}/shard"
         writer = ArrayRecordWriter(beside, ARRAY_RECORD_OPTIONS)
         for data, sizes in slices(runs):

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
@@ -82,27 +81,23 @@ def writing(path: str, *, sync: bool = True) -> Iterator[IO[bytes]]:
         path: where.
         sync: wait until a local disk has it; without, only a power cut can lose it.
     """
-    if files.is_local(path) and sync:
-        with files.writing(path) as file:
+    if files.is_local(path):
+        with files.writing(path, sync=sync) as file:
             yield file
         return
-    beside = f"{path}.tmp-{uuid.uuid4().hex[:8]}"
-    try:
-        if files.is_local(path):
-            with open(beside, "wb") as file:
-                yield file
-            os.replace(beside, path)
-            return
-        with FileSystems.create(
+
+    def create(beside: str) -> IO[bytes]:
+        return FileSystems.create(
             beside, mime_type="application/octet-stream", compression_type=CompressionTypes.UNCOMPRESSED
-        ) as file:
-            yield file
-        if FileSystems.exists(path):
-            FileSystems.delete([path])
+        )
+
+    def finish(file: IO[bytes], beside: str) -> None:
+        file.close()
+        remove(path)  # not every file system renames over a file
         FileSystems.rename([beside], [path])
-    except BaseException:
-        remove(beside)
-        raise
+
+    with files.whole_or_absent(path, create, finish, remove) as file:
+        yield file
 
 
 def write_bytes(path: str, data: bytes) -> None:
@@ -113,7 +108,7 @@ def write_bytes(path: str, data: bytes) -> None:
 
 def write_json(path: str, value: Any) -> None:
     """Writes indented JSON with sorted keys."""
-    write_bytes(path, (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode())
+    write_bytes(path, files.json_bytes(value))
 
 
 def read_bytes(path: str) -> bytes:
@@ -145,18 +140,18 @@ def size_of(path: str) -> int:
 
 def exists(path: str) -> bool:
     """Whether a file or folder is there."""
-    return os.path.exists(path) if files.is_local(path) else FileSystems.exists(path)
+    return files.exists(path) if files.is_local(path) else FileSystems.exists(path)
 
 
 def make_directory(path: str) -> None:
     """Makes a folder and its parents where missing."""
     if files.is_local(path):
-        os.makedirs(path, exist_ok=True)
+        files.make_directory(path)
     elif not FileSystems.exists(path):
         FileSystems.mkdirs(path)
 
 
-def names_in(directory: str) -> list[str]:
+def list_directory(directory: str) -> list[str]:
     """The sorted names of the files (locally: and folders) right in a folder; empty where there is none."""
     if files.is_local(directory):
         return files.list_directory(directory)

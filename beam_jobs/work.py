@@ -15,6 +15,7 @@ from beam_jobs import storage
 from beam_jobs.records import DeadLetter
 from beam_jobs.sorted_runs import SortedRun, are_whole
 from beam_jobs.units import Plan
+from seqio_tasks.layout import work_name
 from shammie.errors import UserError
 from shammie.files import join
 
@@ -29,7 +30,7 @@ class Work:
 
     def __init__(self, output: str, split: str) -> None:
         self.output, self.split = output, split
-        self.folder = join(output, f"_work.{split}")
+        self.folder = join(output, work_name(split))
         self.units, self.shards = join(self.folder, "units"), join(self.folder, "shards")
 
     def start(self, plan: Plan, config: dict[str, Any], digest: str) -> None:
@@ -47,12 +48,16 @@ class Work:
             return
         if there["digest"] != digest:
             raise other_job(self.output, there["config"], config)
-        before = {source.path: source.changed for source in Plan.from_json(there["plan"]).sources}
-        for source in plan.sources:
-            if before.get(source.path, source.changed) != source.changed:
-                raise UserError(
-                    f"input {source.path} changed since the job in {self.output} began", "start over with --overwrite"
-                )
+        changed = changed_input({source.path: source.changed for source in Plan.from_json(there["plan"]).sources}, plan)
+        if changed:
+            raise UserError(
+                f"input {changed} changed since the job in {self.output} began", "start over with --overwrite"
+            )
+
+    def config_or_none(self) -> dict[str, Any] | None:
+        """The config of the job that this folder is of; None where there is none."""
+        there = storage.read_json_or_none(join(self.folder, "plan.json"))
+        return there and there["config"]
 
     def read_plan(self) -> tuple[Plan, dict[str, Any]]:
         """The plan and the config."""
@@ -99,13 +104,19 @@ class Work:
 
     def finished(self) -> tuple[list[int], list[int]]:
         """The units and the shards that have reports."""
-        units = [int(n[:-5]) for n in storage.names_in(self.units) if n.endswith(".json")]
-        return units, [int(n[:-5]) for n in storage.names_in(self.shards) if n.endswith(".json")]
+        units = [int(n[:-5]) for n in storage.list_directory(self.units) if n.endswith(".json")]
+        return units, [int(n[:-5]) for n in storage.list_directory(self.shards) if n.endswith(".json")]
 
 
 def sorted_runs(report: dict[str, Any]) -> list[SortedRun]:
     """The sorted runs of a unit's report."""
     return [SortedRun.from_json(run) for run in report["runs"]]
+
+
+def changed_input(before: dict[str, float], plan: Plan) -> str | None:
+    """The first source whose time of change is not the one that was noted for its path; None where all are the same."""
+    differing = (s.path for s in plan.sources if before.get(s.path, s.changed) != s.changed)
+    return next(differing, None)
 
 
 def other_job(output: str, there: dict[str, Any], wanted: dict[str, Any]) -> UserError:

@@ -14,13 +14,13 @@ import seqio
 import tensorflow as tf
 
 from models.equal_info.codec import Codec
+from seqio_tasks import layout
 from seqio_tasks.metrics import byte_accuracy, exact_match
 from seqio_tasks.vocabularies import CodecVocabulary
 from shammie import files
 from shammie.errors import UserError
 
 VERSION = "v001"  # raised whenever a task's preprocessing changes
-CODEC_FILE = "equal_info.codec"
 TARGETS = {"targets": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)}
 
 
@@ -35,11 +35,9 @@ def manifests(directory: str) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: there is no finished dataset.
     """
-    if not files.exists(files.join(directory, "COMPLETED")):
+    if not files.exists(files.join(directory, layout.COMPLETED)):
         raise UserError(f"{directory} holds no finished dataset", "run python -m beam_jobs.equal_info to its end")
-    names = [n for n in files.list_directory(directory) if n.startswith("manifest.") and n.endswith(".json")]
-    found = [files.read_json(files.join(directory, name)) for name in names]
-    return {manifest["config"]["split"]: manifest for manifest in found}
+    return layout.manifests(directory)
 
 
 def codec_of(directory: str, codec: Codec | None = None) -> Codec:
@@ -49,7 +47,7 @@ def codec_of(directory: str, codec: Codec | None = None) -> Codec:
         UserError: the codec is not the one that the dataset was encoded with.
     """
     splits = manifests(directory)
-    path = files.join(directory, CODEC_FILE)
+    path = files.join(directory, layout.CODEC_FILE)
     name = "the given codec" if codec else path
     codec = codec or Codec.load(path)
     for split, manifest in splits.items():

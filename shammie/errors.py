@@ -6,6 +6,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 
+from shammie import logs
+
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -42,9 +44,11 @@ def unknown(kind: str, name: str, known: Iterable[str], cure: str = "") -> UserE
 _CURES = {
     errno.ENOSPC: "the disk is full: free some room and run the same command again, finished work is kept",
     errno.EDQUOT: "the disk quota is used up: free some room and run the same command again, finished work is kept",
+    errno.EFBIG: "the file grew over the limit of this disk or user (ulimit -f): raise it, or choose another place",
     errno.EACCES: "no permission: check the file's owner and mode",
     errno.EPERM: "no permission: check the file's owner and mode",
     errno.ENOENT: "it does not exist: check the path",
+    errno.EEXIST: "something else has that name: choose another",
     errno.EISDIR: "it is a directory: name a file",
     errno.ENOTDIR: "part of the path is a file: check the path",
     errno.EROFS: "the file system is read-only: choose another place",
@@ -62,16 +66,17 @@ def one_line(error: BaseException) -> str:
 
 
 def run_for_people(main: Callable[[], int | None], *, debug: bool = False, program: str = "shammie") -> int:
-    """Runs a command's main; failures become one line on stderr and an exit code.
+    """Runs a command's main; failures become one line on stderr and an exit code, and libraries do not log.
 
     Args:
         main: the command; its return value is the exit code (None means 0).
-        debug: show stack traces.
+        debug: show stack traces and what libraries log.
         program: the name that starts the line.
 
     Returns:
         0, main's own code, 2 for any error, 130 when interrupted.
     """
+    logs.set_for_command(debug=debug)
     try:
         return main() or 0
     except KeyboardInterrupt:

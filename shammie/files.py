@@ -1,11 +1,13 @@
 """Files: whole or absent, named by their content, local or on any fsspec file system."""
 
 import hashlib
+import io
 import json
 import os
+import stat
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -126,29 +128,144 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         return file.read()
 
 
-@contextmanager
-def writing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A file that appears whole or not at all: written beside, synced, then renamed.
+class _Named(io.FileIO):
+    """A file whose failed writes name the path that the user gave, which need not be the one that is open."""
 
-    On object stores the object appears when it is closed, which has the same effect.
+    def __init__(self, opened: str | int, named: str) -> None:
+        super().__init__(opened, "wb")
+        self._named = named
+
+    def write(self, b: Any, /) -> int:
+        with naming(self._named):
+            return super().write(b)
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Within it a failed system call names this path, whatever it was called on, if anything."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or (error.filename == path and error.filename2 is None):
+            raise
+        raise OSError(error.errno, error.strerror, path) from error
+
+
+@contextmanager
+def whole_or_absent(
+    path: str,
+    create: Callable[[str], IO[bytes]],
+    finish: Callable[[IO[bytes], str], None],
+    discard: Callable[[str], Any],
+) -> Iterator[IO[bytes]]:
+    """A file that is written under another name beside its own and moved when it is whole, on any file system.
+
+    Args:
+        path: its own name; errors of these three name it.
+        create: opens the other name.
+        finish: closes the file and moves the other name over the own one.
+        discard: removes the other name, if it is there.
+    """
+    beside = f"{path}.tmp-{uuid.uuid4().hex[:8]}"
+    try:
+        with naming(path):
+            file = create(beside)
+        try:
+            yield file
+            with naming(path):
+                finish(file, beside)
+        except BaseException:
+            with suppress(Exception):  # what is in its buffer is not wanted any more
+                file.close()
+            raise
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to tell
+            discard(beside)
+        raise
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str], *, sync: bool = True) -> Iterator[IO[bytes]]:
+    """A file that appears whole or not at all: written beside, synced, then moved.
+
+    A file that is replaced keeps its mode, and behind a symbolic link the file that it leads to is replaced. A pipe or
+    a device is written to directly, and /dev/stdout and its like from where they are. Failures name the path as it is
+    given here.
+
+    Args:
+        path: where.
+        sync: wait until a local disk has it; without, only a power cut can lose it.
     """
     path = os.fspath(path)
     if not is_local(path):
-        filesystem, inner = _remote(path)
-        with filesystem.transaction, filesystem.open(inner, "wb") as file:
+        with _writing_remote(path) as file:
             yield file
         return
-    beside = f"{path}.tmp-{uuid.uuid4().hex[:8]}"
     try:
-        with open(beside, "wb") as file:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = None
+    stream = _open_already(path)
+    if stream is not None or (mode is not None and not stat.S_ISREG(mode)):
+        with naming(path):
+            file = io.BufferedWriter(_Named(path if stream is None else os.dup(stream), path))
+        try:
             yield file
-            file.flush()
+        finally:
+            with naming(path):
+                file.close()
+        return
+    target = os.path.realpath(path)
+
+    def create(beside: str) -> IO[bytes]:
+        beside = target + beside.removeprefix(path)
+        file = io.BufferedWriter(_Named(beside, path))
+        if mode is not None:
+            os.fchmod(file.fileno(), stat.S_IMODE(mode))
+        return file
+
+    def finish(file: IO[bytes], beside: str) -> None:
+        file.flush()
+        if sync:
             os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        if os.path.exists(beside):
-            os.unlink(beside)
-        raise
+        file.close()
+        os.replace(target + beside.removeprefix(path), target)
+
+    def discard(beside: str) -> None:
+        os.unlink(target + beside.removeprefix(path))
+
+    with whole_or_absent(path, create, finish, discard) as file:
+        yield file
+
+
+def _open_already(path: str) -> int | None:
+    """The descriptor that a path such as /dev/stdout stands for; a file behind it must not be replaced."""
+    named = {"/dev/stdout": 1, "/dev/stderr": 2}
+    folder, number = os.path.split(path)
+    if folder in ("/dev/fd", "/proc/self/fd") and number.isdigit():
+        return int(number)
+    return named.get(path)
+
+
+@contextmanager
+def _writing_remote(path: str) -> Iterator[IO[bytes]]:
+    # fsspec's own transactions are one per file system and process: two writers at a time would share one
+    filesystem, _ = _remote(path)
+
+    def inner(path: str) -> str:
+        return filesystem._strip_protocol(path)
+
+    def finish(file: IO[bytes], beside: str) -> None:
+        file.close()
+        filesystem.mv(inner(beside), inner(path))
+
+    with whole_or_absent(
+        path,
+        lambda beside: filesystem.open(inner(beside), "wb"),
+        finish,
+        lambda beside: filesystem.rm_file(inner(beside)),
+    ) as file:
+        yield file
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
@@ -159,7 +276,12 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 def write_json(path: str | os.PathLike[str], value: Any, *, sort_keys: bool = True) -> None:
     """Writes indented JSON, atomically, with keys sorted or in the order they have."""
-    write_bytes(path, (json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n").encode())
+    write_bytes(path, json_bytes(value, sort_keys=sort_keys))
+
+
+def json_bytes(value: Any, *, sort_keys: bool = True) -> bytes:
+    """What `write_json` writes."""
+    return (json.dumps(value, indent=2, sort_keys=sort_keys, allow_nan=False) + "\n").encode()
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

@@ -1,6 +1,8 @@
 """numba for hot integer loops, compiled once per machine into a writable cache."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -10,7 +12,23 @@ from numba.extending import intrinsic
 
 from shammie.files import cache_directory
 
-config.__dict__["CACHE_DIR"] = str(cache_directory() / "numba")
+
+def _sources_digest() -> str:
+    """A digest of all our modules that hold compiled code.
+
+    numba's cache looks at one file: code inlined from another that has changed since would stay the old one.
+    """
+    found = hashlib.blake2b(digest_size=8)
+    root = Path(__file__).parent.parent
+    for package in ("shammie", "models", "beam_jobs"):
+        for path in sorted((root / package).rglob("*.py")):
+            source = path.read_bytes()
+            if path == Path(__file__) or b"shammie.jit" in source:
+                found.update(source)
+    return found.hexdigest()
+
+
+config.__dict__["CACHE_DIR"] = str(cache_directory() / f"numba-{_sources_digest()}")
 
 
 def compiled(function: Callable[..., Any]) -> Any:

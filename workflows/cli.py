@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NoReturn
 
+from shammie.arguments import Parser
 from shammie.errors import UserError, run_for_people, unknown
 
 
@@ -42,14 +41,6 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse whose complaints are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises instead of printing the usage."""
-        raise UserError(message, f"{self.prog} --help shows how")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Runs one command.
 
@@ -64,7 +55,6 @@ def main(argv: list[str] | None = None) -> int:
     mine, beam_flags = words[:end], words[end + 1 :]
     debug = "--debug" in mine
     mine = [word for word in mine if word != "--debug"]
-    logging.basicConfig(level=logging.WARNING if debug else logging.ERROR)  # libraries warn of what they do without
     return run_for_people(lambda: _dispatch(mine, beam_flags), debug=debug)
 
 

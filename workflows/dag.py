@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shammie.errors import UserError, unknown
+from shammie.lock import holding
 from workflows import dag_store, provenance
-from workflows.dag_lock import only_driver
 from workflows.dag_plan import Row, doubt, plan
 from workflows.dag_step import JSON, Running, Source, Step, in_order, source_of_files
 from workflows.dag_store import load_records
@@ -69,7 +69,7 @@ def run(
         if not targets:
             raise unknown("step", only, sorted({step.name for step in every}))
     dag_store.claim(out, owner)
-    with only_driver(out, take_over=take_over):
+    with holding(out, option="--out", if_dead="add --take-over", take_over=take_over):
         before()
         return _Driver(out, strict, tell).make_all(targets)
 

@@ -1,5 +1,6 @@
 """What the steps of `equal_info` run. Each writes into its own directory and returns counters."""
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from models.equal_info.m1 import M1, M1Config, bits_per_byte, train_m1
 from models.equal_info.stability import edit_stability
 from models.lm import LMConfig
 from shammie.errors import UserError
-from shammie.files import digest, exists, join, read_bytes, read_json, remove, write_bytes, write_json
+from shammie.files import digest, join, read_bytes, read_json, write_bytes, write_json
 from workflows.bench.table import median_seconds
 from workflows.compare_codes import Measured, build, measure_codec, measured, spec_of
 from workflows.corpus import SPLITS, Document, by_split, manifest, split_of
@@ -148,27 +149,27 @@ def load_codec(codes_directory: str, name: str) -> Codec:
 
 def write_dataset(running: Running, beam_flags: Sequence[str]) -> dict[str, Any]:
     """Encodes every split by the Beam job into SeqIO-readable shards."""
-    from beam_jobs.equal_info.config import CODEC_FILE, JobConfig
+    from beam_jobs.equal_info.config import JobConfig
     from beam_jobs.equal_info.job import run
     from beam_jobs.units import ReadConfig
 
     counters: dict[str, Any] = {}
-    codec = load_codec(running.input("codes"), running.config["code"])
-    begun = running.path(CODEC_FILE)
-    if exists(begun) and Codec.load(begun).fingerprint != codec.fingerprint:
-        remove(running.directory)  # begun before the codec was made anew
     for split in SPLITS:
-        result = run(
-            JobConfig(
-                input=(join(running.input("corpus"), f"{split}.parquet"),),
-                output=running.path(),
-                codec=join(running.input("codes"), f"{running.config['code']}.codec"),
-                split=split,
-                num_shards=running.config["shards"],
-                read=ReadConfig(text_field="text"),
-            ),
-            beam_flags,
+        config = JobConfig(
+            input=(join(running.input("corpus"), f"{split}.parquet"),),
+            output=running.path(),
+            codec=join(running.input("codes"), f"{running.config['code']}.codec"),
+            split=split,
+            num_shards=running.config["shards"],
+            read=ReadConfig(text_field="text"),
         )
+        try:
+            result = run(config, beam_flags)
+        except UserError as error:
+            if "--overwrite" not in error.cure:
+                raise
+            # the folder is this step's own: what was begun with inputs since made anew is of no use
+            result = run(dataclasses.replace(config, overwrite=True), beam_flags)
         counters[f"dataset_{split}_documents"] = result.stats["documents"]
         counters[f"dataset_{split}_tokens"] = result.stats["targets_tokens"]
     return counters

@@ -6,7 +6,6 @@ import importlib.util
 import inspect
 import os
 import platform
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from shammie.lock import host as host
 from shammie.packages import checkout
 
 
@@ -43,11 +43,6 @@ def package_versions() -> dict[str, str]:
     """Name to version of every installed distribution, and of Python."""
     found = {name: one.version for one in metadata.distributions() if (name := one.metadata["Name"])}
     return {"python": platform.python_version()} | dict(sorted(found.items()))
-
-
-def host() -> str:
-    """This machine's name."""
-    return socket.gethostname()
 
 
 def command() -> list[str]:

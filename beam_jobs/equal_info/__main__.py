@@ -1,18 +1,18 @@
 """The command: python -m beam_jobs.equal_info --input 'TEXT/*.jsonl' --output FOLDER [flags] [Beam's flags]."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 
+from shammie.arguments import Parser
 from shammie.errors import UserError, run_for_people
 
 PROGRAM = "beam_jobs.equal_info"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The job's own flags."""
-    flags = argparse.ArgumentParser(
+    flags = Parser(
         prog=f"python -m {PROGRAM}",
         description="Text to SeqIO-readable shards of model ids, by an Equal-Info codec.",
         epilog="All other flags go to Beam, such as --runner=FlinkRunner or --direct_num_workers=4. "
@@ -47,10 +47,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; the summary goes to stdout as one JSON object."""
-    flags = parser()
-    arguments, beam_flags = flags.parse_known_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
 
     def work() -> None:
+        flags = parser()
+        arguments, beam_flags = flags.parse_known_args(words)
         from beam_jobs.equal_info.config import JobConfig
         from beam_jobs.units import ReadConfig
 
@@ -93,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             shown = summary(run(config, beam_flags))
         print(json.dumps(shown, indent=2))
 
-    return run_for_people(work, debug=arguments.debug, program=PROGRAM)
+    return run_for_people(work, debug="--debug" in words, program=PROGRAM)
 
 
 if __name__ == "__main__":

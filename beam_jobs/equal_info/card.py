@@ -33,6 +33,7 @@ def card(splits: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
         "Each example holds one feature, `targets`: model ids, where id = code + 2, 0 pads and 1 ends a document.",
         "A document over the size limit comes as numbered continuations (feature `continuation`: 1, 2, …), one after",
         "another in one shard; only the last has the end id.",
+        *_groups([manifest["config"] for manifest, _ in splits]),
         "",
         "| setting | " + " | ".join(manifest["config"]["split"] for manifest, _ in splits) + " |",
         "|---" * (len(splits) + 1) + "|",
@@ -49,3 +50,19 @@ def card(splits: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _groups(configs: list[dict[str, Any]]) -> list[str]:
+    """How examples of a fixed size were cut, if any were."""
+    lines = []
+    for config in configs:
+        if config["example_bytes"]:
+            lines += [
+                "",
+                f"Examples of split {config['split']} hold {config['example_bytes']:,} bytes of"
+                f" {config['group_documents']:,} consecutive documents joined, an end of",
+                "document counting one byte; the last of each group holds what is left. Groups do not cross work units",
+                f"(files, or parts of about {config['unit_bytes']:,} bytes of large ones), so that the last group of a"
+                " unit may hold fewer documents.",
+            ]
+    return lines

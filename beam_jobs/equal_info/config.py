@@ -8,9 +8,8 @@ from beam_jobs.units import Plan, ReadConfig
 from shammie.errors import UserError
 from shammie.files import digest
 
-JOB_VERSION = 1  # raised whenever the same input gives other bytes
+JOB_VERSION = 2  # raised whenever the same input gives other bytes
 BYTES_PER_SHARD = 64 << 20
-CODEC_FILE = "equal_info.codec"
 PAPER_EXAMPLE_BYTES = 10_240  # arXiv:2404.03626 section 3.1
 PAPER_GROUP_DOCUMENTS = 128
 
@@ -29,7 +28,7 @@ class JobConfig:
         output_format: tfrecord or array_record.
         example_bytes: None for whole documents; a size (the paper's is 10,240) for examples of that many bytes, cut
             from `group_documents` documents joined.
-        group_documents: how many consecutive documents are joined.
+        group_documents: how many consecutive documents are joined; a work unit's last group may hold fewer.
         read: how sources become documents.
         max_bad_share: the job stops before it writes shards if more than this share of the records is bad.
         max_bad_sources: and if more than this many sources are damaged or unreadable.
@@ -88,7 +87,7 @@ def dataset_config(config: JobConfig, plan: Plan, codec: Any) -> dict[str, Any]:
         "codec_vocab_size": codec.vocab_size,
         "sources": len(plan.sources),
         "sources_bytes": plan.size,
-        "sources_sha256": digest([[s.name, s.size, s.format, s.gzip] for s in plan.sources]),
+        "sources_digest": digest([[s.name, s.size, s.format, s.gzip] for s in plan.sources]),
     }
 
 

@@ -1,76 +1,94 @@
-"""A dataset folder: what describes its splits, and whose it is.
-
-train.tfrecord-00000-of-00004 …   shards of a split
-info.train.json, stats.train.json  what SeqIO reads, and counts
-manifest.train.json                config, sha256 and size of every shard
-dead_letters.train.jsonl           bad records: source, offset, reason
-equal_info.codec                   the codec that all splits were encoded with
-README.md, COMPLETED
-"""
+"""A dataset folder (`seqio_tasks.layout`): what describes its splits, and whose it is."""
 
 from collections import Counter
 from typing import Any
 
 from beam_jobs import storage
 from beam_jobs.equal_info.card import card
-from beam_jobs.equal_info.config import CODEC_FILE
 from beam_jobs.equal_info.encode import COUNTED
 from beam_jobs.units import Plan
-from beam_jobs.work import Work
+from beam_jobs.work import Work, changed_input
+from seqio_tasks import layout
 from shammie.errors import UserError
-from shammie.files import join
+from shammie.files import digest, join
+from shammie.lock import LOCK
 
-COMPLETED = "COMPLETED"
 SEQIO_CACHE_FORMAT = "0.0.20"  # from 0.0.0 on SeqIO takes the dtypes of info.json as they are
 
 
 def read_manifest(output: str, split: str) -> dict[str, Any] | None:
     """The manifest of a split, or None where it is not finished."""
-    return storage.read_json_or_none(join(output, f"manifest.{split}.json"))
+    return storage.read_json_or_none(join(output, layout.manifest_name(split)))
 
 
-def manifests(output: str) -> list[dict[str, Any]]:
-    """The manifests of all finished splits."""
-    names = [n for n in storage.names_in(output) if n.startswith("manifest.") and n.endswith(".json")]
-    return [storage.read_json(join(output, name)) for name in names]
-
-
-def claim(output: str, fingerprint: str) -> None:
-    """Makes the folder, or checks that a dataset of this codec is in it.
+def claim(output: str) -> None:
+    """Makes the folder, or checks that it holds datasets of this job or nothing.
 
     Raises:
         UserError: it holds something else.
     """
-    names = storage.names_in(output) if storage.exists(output) else []
-    others = manifests(output) if names else []
-    ours = others or any(name.startswith("_work.") or name == CODEC_FILE for name in names)
+    names = [name for name in storage.list_directory(output) if name != LOCK]
+    ours = layout.unfinished(names) or layout.CODEC_FILE in names or layout.manifests(output, storage)
     if names and not ours:
         raise UserError(f"{output} is not empty and holds no dataset of this job", "choose another --output")
-    for other in others:
-        if other["config"]["codec_fingerprint"] != fingerprint:
-            raise UserError(
-                f"{output} holds split {other['config']['split']} encoded with another codec",
-                f"give --codec={join(output, CODEC_FILE)}, or choose another --output",
-            )
     storage.make_directory(output)
+
+
+def check_codec(output: str, split: str, fingerprint: str) -> None:
+    """Checks that the other splits, finished or not, have the codec that this one is to have.
+
+    Raises:
+        UserError: one has another.
+    """
+    configs = {name: manifest["config"] for name, manifest in layout.manifests(output, storage).items()}
+    for name in layout.unfinished(storage.list_directory(output)):
+        config = Work(output, name).config_or_none()
+        if config is not None:
+            configs.setdefault(name, config)
+    for name, config in sorted(configs.items()):
+        if name != split and config["codec_fingerprint"] != fingerprint:
+            raise UserError(
+                f"{output} holds split {name} encoded with another codec",
+                f"give --codec={join(output, layout.CODEC_FILE)}, or choose another --output",
+            )
 
 
 def remove_split(output: str, split: str) -> None:
     """Removes a split, finished or not; a folder that holds anything else is left alone."""
-    if not storage.exists(output):
-        return
     there = read_manifest(output, split)
-    if there is None and not storage.exists(join(output, f"_work.{split}")):
+    if there is None and not storage.exists(Work(output, split).folder):
         return
-    for name in storage.names_in(output):
-        of_split = name.startswith((f"{split}.tfrecord-", f"{split}.array_record-"))
-        if of_split or name in (f"{kind}.{split}.json" for kind in ("info", "stats", "manifest")):
+    for name in storage.list_directory(output):
+        if name.startswith((f"{split}.tfrecord-", f"{split}.array_record-")):
             storage.remove(join(output, name))
-    for name in (f"dead_letters.{split}.jsonl", f"_work.{split}", COMPLETED):
+    about = (layout.info_name, layout.stats_name, layout.manifest_name, layout.dead_letters_name, layout.inputs_name)
+    for name in (*(name_of(split) for name_of in about), layout.work_name(split), layout.COMPLETED):
         storage.remove(join(output, name))
-    if not manifests(output):
-        for name in (CODEC_FILE, "README.md"):  # no other split needs them, and the new one may have another codec
+    if not layout.manifests(output, storage):
+        for name in (layout.CODEC_FILE, layout.CARD):  # no other split needs them, and the new one has its own codec
             storage.remove(join(output, name))
+
+
+def write_inputs(output: str, split: str, plan: Plan) -> None:
+    """Keeps the state of the inputs; beside the data, since it differs from machine to machine."""
+    state = {_key(source.path): source.changed for source in plan.sources}
+    storage.write_json(join(output, layout.inputs_name(split)), state)
+
+
+def _key(path: str) -> str:
+    return digest(path)[:16]  # folders of this machine are nobody's business
+
+
+def check_inputs(output: str, split: str, plan: Plan) -> None:
+    """Checks that no input has changed since a finished split was written, if that was on this machine.
+
+    Raises:
+        UserError: one has; names it.
+    """
+    before = storage.read_json_or_none(join(output, layout.inputs_name(split))) or {}
+    changed = changed_input({s.path: before[key] for s in plan.sources if (key := _key(s.path)) in before}, plan)
+    if changed:
+        raise UserError(f"input {changed} changed since {output} was written", "write it again with --overwrite")
 
 
 def check_shards(output: str, manifest: dict[str, Any]) -> None:
@@ -91,7 +109,7 @@ def describe(work: Work, plan: Plan, config: dict[str, Any], identity: str) -> t
         if report is None:
             raise UserError(f"shard {shard} of {output} went missing", "run the same command again")
         shards.append(report)
-    with storage.writing(join(output, f"dead_letters.{split}.jsonl")) as file:
+    with storage.writing(join(output, layout.dead_letters_name(split))) as file:
         for unit, report in enumerate(reports):
             if report["dead_letters"]:
                 file.write(storage.read_bytes(work.dead_letters_of(unit)))
@@ -100,10 +118,11 @@ def describe(work: Work, plan: Plan, config: dict[str, Any], identity: str) -> t
         "num_shards": config["num_shards"],
         "seqio_version": SEQIO_CACHE_FORMAT,
     }
-    storage.write_json(join(output, f"info.{split}.json"), info)
-    storage.write_json(join(output, f"stats.{split}.json"), stats)
+    storage.write_json(join(output, layout.info_name(split)), info)
+    storage.write_json(join(output, layout.stats_name(split)), stats)
+    write_inputs(output, split, plan)
     manifest = {"config": config, "digest": identity, "shards": shards}
-    storage.write_json(join(output, f"manifest.{split}.json"), manifest)
+    storage.write_json(join(output, layout.manifest_name(split)), manifest)
     return stats, manifest
 
 
@@ -125,15 +144,14 @@ def total(units: list[dict[str, Any]]) -> dict[str, Any]:
 
 def finish(output: str) -> None:
     """Writes the data card, and COMPLETED unless another split is still in the making."""
-    splits = []
-    for manifest in manifests(output):
-        split = manifest["config"]["split"]
-        splits.append((manifest, storage.read_json(join(output, f"stats.{split}.json"))))
-    storage.write_bytes(join(output, "README.md"), card(splits).encode())
-    unfinished = [name for name in storage.names_in(output) if name.startswith("_work.")]
-    done = {f"_work.{manifest['config']['split']}" for manifest, _ in splits}
-    for name in storage.names_in(output):
+    finished = layout.manifests(output, storage)
+    splits = [
+        (manifest, storage.read_json(join(output, layout.stats_name(split)))) for split, manifest in finished.items()
+    ]
+    storage.write_bytes(join(output, layout.CARD), card(splits).encode())
+    names = storage.list_directory(output)
+    for name in names:
         if ".tmp-" in name:
             storage.remove(join(output, name))  # a killed run leaves what it was writing
-    if not set(unfinished) - done:
-        storage.write_bytes(join(output, COMPLETED), b"")
+    if not set(layout.unfinished(names)) - set(finished):
+        storage.write_bytes(join(output, layout.COMPLETED), b"")

@@ -32,7 +32,7 @@ def estimate(config: JobConfig) -> dict[str, Any]:
     if units:  # the first call loads compiled code
         for item in encoder.items(0):
             if not isinstance(item, DeadLetter):
-                encoder.serialise(*encoder.encode(item[0]))
+                encoder.serialise(*encoder.encode(item))
             break
     counted = dict.fromkeys((*COUNTED, "dead_letters", "output_bytes"), 0)
     seen, started = 0, time.monotonic()
@@ -41,7 +41,7 @@ def estimate(config: JobConfig) -> dict[str, Any]:
             if isinstance(item, DeadLetter):
                 counted["dead_letters"] += 1
                 continue
-            encoded = encoder.serialise(*encoder.encode(item[0]))
+            encoded = encoder.serialise(*encoder.encode(item))
             for name in COUNTED:
                 counted[name] += encoded.stats[name]
             counted["output_bytes"] += len(encoded.data)

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import resources
 from typing import Any
 
@@ -12,19 +12,24 @@ from apache_beam.pvalue import AsList, PCollection
 
 from beam_jobs import storage
 from beam_jobs.equal_info import dataset
-from beam_jobs.equal_info.config import CODEC_FILE, JobConfig, JobResult, dataset_config
+from beam_jobs.equal_info.config import JobConfig, JobResult, dataset_config
 from beam_jobs.equal_info.transforms import EncodeUnit, WriteShard, codec_of
 from beam_jobs.runner import one_worker, pipeline_options, run_pipeline
 from beam_jobs.units import Plan, find_sources, plan_units
 from beam_jobs.work import Work, other_job
 from models.equal_info.codec import Codec
+from seqio_tasks.layout import CODEC_FILE, COMPLETED, stats_name
 from shammie.errors import UserError
 from shammie.files import digest, is_local, join
+from shammie.lock import LOCK, holding
 from shammie.progress import Progress
 
 
 def run(config: JobConfig, beam_flags: Sequence[str] = ()) -> JobResult:
     """Runs the job, or what is left of it; a finished one is only read.
+
+    A local output folder is held against other jobs meanwhile. An object store offers no lock: there it is up to the
+    caller that no two jobs write to one folder at a time.
 
     Args:
         config: the job.
@@ -34,32 +39,48 @@ def run(config: JobConfig, beam_flags: Sequence[str] = ()) -> JobResult:
         What was written.
 
     Raises:
-        shammie.errors.UserError: bad flags, input, codec or output, or too many bad records.
+        shammie.errors.UserError: bad flags, input, codec or output, too many bad records, or another job at work.
         OSError: the output cannot be written.
     """
     started = time.monotonic()
     pipeline_options(beam_flags)  # a wrong flag shows before any work is done
     codec, artefact = load_codec(config.codec)
     plan = plan_of(config)
+    dataset.claim(config.output)
+    with _held(config.output):
+        dataset.check_codec(config.output, config.split, codec.fingerprint)
+        if config.overwrite:
+            dataset.remove_split(config.output, config.split)
+        stats, manifest, counters = _finish(config, beam_flags, plan, codec, artefact)
+    return JobResult(config.output, config.split, stats, manifest, counters, time.monotonic() - started)
+
+
+def _held(output: str) -> AbstractContextManager[None]:
+    if not is_local(output):
+        return nullcontext()
+    return holding(output, option="--output", if_dead=f"remove {join(output, LOCK)}")
+
+
+def _finish(
+    config: JobConfig, beam_flags: Sequence[str], plan: Plan, codec: Codec, artefact: bytes
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
+    """Stats, manifest and Beam's counters of a job, after all that is left of it was done."""
+    output, split = config.output, config.split
     wanted = dataset_config(config, plan, codec)
     identity = digest(wanted)
-    work = Work(config.output, config.split)
-    if config.overwrite:
-        dataset.remove_split(config.output, config.split)
-    else:
-        there = dataset.read_manifest(config.output, config.split)
-        if there is not None:
-            if there["digest"] != identity:
-                raise other_job(config.output, there["config"], wanted)
-            dataset.check_shards(config.output, there)
-            dataset.finish(config.output)
-            storage.remove(work.folder)
-            stats = storage.read_json(join(config.output, f"stats.{config.split}.json"))
-            return JobResult(config.output, config.split, stats, there, {}, time.monotonic() - started)
-    dataset.claim(config.output, codec.fingerprint)
-    storage.remove(join(config.output, dataset.COMPLETED))
+    work = Work(output, split)
+    there = dataset.read_manifest(output, split)
+    if there is not None:
+        if there["digest"] != identity:
+            raise other_job(output, there["config"], wanted)
+        dataset.check_inputs(output, split, plan)
+        dataset.check_shards(output, there)
+        dataset.finish(output)
+        storage.remove(work.folder)
+        return storage.read_json(join(output, stats_name(split))), there, {}
+    storage.remove(join(output, COMPLETED))
     work.start(plan, wanted, identity)
-    storage.write_bytes(join(config.output, CODEC_FILE), artefact)
+    storage.write_bytes(join(output, CODEC_FILE), artefact)
 
     def build(pipeline: beam.Pipeline) -> None:
         spread = not one_worker(beam_flags)
@@ -69,8 +90,8 @@ def run(config: JobConfig, beam_flags: Sequence[str] = ()) -> JobResult:
         counters = run_pipeline(build, beam_flags)
     stats, manifest = dataset.describe(work, plan, wanted, identity)
     storage.remove(work.folder)
-    dataset.finish(config.output)
-    return JobResult(config.output, config.split, stats, manifest, counters, time.monotonic() - started)
+    dataset.finish(output)
+    return stats, manifest, counters
 
 
 def build_pipeline(

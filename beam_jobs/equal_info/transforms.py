@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import apache_beam as beam
 import numpy as np
@@ -11,23 +11,31 @@ from apache_beam.metrics.metric import Metrics
 
 from beam_jobs import storage
 from beam_jobs.ahead import Threads
-from beam_jobs.equal_info.config import CODEC_FILE
-from beam_jobs.equal_info.encode import COUNTED, Encoded, Layout, fixed_size, serialise, whole
+from beam_jobs.equal_info.encode import COUNTED, Encoded, FixedSize, Layout, serialise, whole
 from beam_jobs.ordering import source_key
 from beam_jobs.readers import read_unit
-from beam_jobs.records import DeadLetter, Documents, without_empty
+from beam_jobs.records import DeadLetter, without_empty
 from beam_jobs.runner import for_the_driver
 from beam_jobs.shards import write_shard
 from beam_jobs.sorted_runs import SortedRun, append_run
 from beam_jobs.units import Plan, ReadConfig
 from beam_jobs.work import Work, sorted_runs
 from models.equal_info.codec import Codec
+from seqio_tasks.layout import CODEC_FILE
 from shammie.errors import UserError
 from shammie.files import join
 from shammie.packages import check_packages_are_ours
 
 NAMESPACE = "equal_info"
 _AT_HAND: dict[bytes, Codec] = {}
+
+
+class Batch(NamedTuple):
+    """Text, how it becomes examples, and how many empty documents were left out."""
+
+    text: np.ndarray
+    layout: Layout
+    empty: int
 
 
 class Encoder:
@@ -45,20 +53,29 @@ class Encoder:
         self.keys = np.array([source_key(source.name) for source in plan.sources], np.uint64)
         self.read = read_config(config)
 
-    def items(self, unit: int) -> Iterator[tuple[Documents, int] | DeadLetter]:
-        """A unit's batches, each with the number of empty documents that were left out, and its dead letters."""
-        for item in read_unit(self.plan, self.plan.units[unit], self.read):
-            yield item if isinstance(item, DeadLetter) else without_empty(item)
-
-    def encode(self, documents: Documents) -> tuple[Documents, Layout, np.ndarray, np.ndarray]:
-        """The codes of a batch: the arguments of `serialise`."""
+    def items(self, unit: int) -> Iterator[Batch | DeadLetter]:
+        """A unit's batches and its dead letters."""
         size, group = self.config["example_bytes"], self.config["group_documents"]
-        layout = fixed_size(documents, group=group, example_bytes=size) if size else whole(documents)
-        return documents, layout, *self.codec.encode_documents(documents.text, layout.text_bounds, threads=self.threads)
+        groups = FixedSize(group=group, example_bytes=size) if size else None
+        for item in read_unit(self.plan, self.plan.units[unit], self.read):
+            if isinstance(item, DeadLetter):
+                yield item
+                continue
+            documents, empty = without_empty(item)
+            documents, layout = groups.cut(documents) if groups else (documents, whole(documents))
+            yield Batch(documents.text, layout, empty)
+        if groups:
+            documents, layout = groups.cut(None)
+            yield Batch(documents.text, layout, 0)
 
-    def serialise(self, documents: Documents, layout: Layout, codes: np.ndarray, bounds: np.ndarray) -> Encoded:
+    def encode(self, batch: Batch) -> tuple[Layout, np.ndarray, np.ndarray]:
+        """The codes of a batch: the arguments of `serialise`."""
+        codes, bounds = self.codec.encode_documents(batch.text, batch.layout.text_bounds, threads=self.threads)
+        return batch.layout, codes, bounds
+
+    def serialise(self, layout: Layout, codes: np.ndarray, bounds: np.ndarray) -> Encoded:
         """The records of a batch."""
-        return serialise(documents, layout, codes, bounds, seed=self.config["seed"], keys=self.keys)
+        return serialise(layout, codes, bounds, seed=self.config["seed"], keys=self.keys)
 
 
 def codec_of(data: bytes, path: str) -> Codec:
@@ -144,10 +161,9 @@ class EncodeUnit(beam.DoFn):
                 if isinstance(item, DeadLetter):
                     letters.append(item)
                     continue
-                documents, empty = item
-                counts["empty_documents"] += empty
-                if len(documents.offsets):
-                    behind(finish, file, *self.encoder.encode(documents))
+                counts["empty_documents"] += item.empty
+                if len(item.layout.sources):
+                    behind(finish, file, *self.encoder.encode(item))
         reasons = Counter(letter.reason for letter in letters)
         damaged = [[letter.source, letter.reason] for letter in letters if letter.whole_source]
         stats = {**counts, "targets_max_tokens": most, "dead_letters": dict(reasons), "damaged": damaged}

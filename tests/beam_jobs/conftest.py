@@ -6,11 +6,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from apache_beam.testing.test_pipeline import TestPipeline
 
 from beam_jobs.equal_info.config import JobConfig
 from beam_jobs.units import ReadConfig
 from models.equal_info.codec import Codec
 from models.equal_info.dictionary import dictionary_of_strings
+
+# Beam's default first tries a download
+TestPipeline.pytest_test_pipeline_options = "--runner=FnApiRunner"  # pyright: ignore[reportAttributeAccessIssue]
 
 WORDS = [b"the", b" the", b"and", b" and", b"ing", b"return", b"self", b"    ", b"def ", b"import ", b"er", b"in"]
 
@@ -42,6 +46,14 @@ def texts() -> list[bytes]:
 
 
 @pytest.fixture
+def text_file(tmp_path, texts) -> Path:
+    path = tmp_path / "in" / "text.txt"
+    path.parent.mkdir()
+    path.write_bytes(b"\n".join(texts) + b"\n")
+    return path
+
+
+@pytest.fixture
 def job(codec_path, tmp_path):
     """Makes a JobConfig; the read settings may be given by name too."""
 
@@ -62,10 +74,11 @@ def job(codec_path, tmp_path):
 
 
 def hashes(folder, suffix="") -> dict[str, str]:
+    """sha256 of every data file; those that begin with a dot are this machine's."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(Path(folder).rglob(f"*{suffix}"))
-        if path.is_file()
+        if path.is_file() and not path.name.startswith(".")
     }
 
 

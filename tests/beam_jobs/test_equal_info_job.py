@@ -1,33 +1,27 @@
-import dataclasses
-import errno
+import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import apache_beam as beam
 import numpy as np
 import pytest
+from apache_beam.testing.test_pipeline import TestPipeline as BeamsTestPipeline
+from apache_beam.testing.util import assert_that, equal_to
 
-from beam_jobs import shards, storage
+from beam_jobs.equal_info import estimate as estimate_module
 from beam_jobs.equal_info import transforms
-from beam_jobs.equal_info.encode import fixed_size
 from beam_jobs.equal_info.estimate import estimate
 from beam_jobs.equal_info.job import run
-from beam_jobs.records import documents_of
-from models.equal_info.ids import END_OF_DOCUMENT_ID, codes_of_ids
+from beam_jobs.runner import pipeline_for_tests
 from shammie.errors import UserError
-
-
-@pytest.fixture
-def text_file(tmp_path, texts) -> Path:
-    path = tmp_path / "in" / "text.txt"
-    path.parent.mkdir()
-    path.write_bytes(b"\n".join(texts) + b"\n")
-    return path
 
 
 def test_every_document_comes_back_and_the_files_say_what_they_hold(job, text_file, texts, codec, kit):
@@ -50,7 +44,7 @@ def test_every_document_comes_back_and_the_files_say_what_they_hold(job, text_fi
     about = {"info.train.json", "stats.train.json", "manifest.train.json", "dead_letters.train.jsonl"}
     assert set(files) == names | about | {"README.md", "COMPLETED", "equal_info.codec"}
     assert (out / "COMPLETED").stat().st_mtime >= (out / "README.md").stat().st_mtime
-    said = "".join((out / name).read_text() for name in (*about, "README.md"))
+    said = "".join((out / name).read_text() for name in (*about, "README.md", ".inputs.train.json"))
     assert str(out.parent) not in said
     assert socket.gethostname() not in said.replace("-", " ").split()
 
@@ -79,7 +73,8 @@ def test_order_is_by_place_not_by_content(job, text_file, texts, codec, kit):
     assert order.index(b"same") != len(order) - 2
 
 
-def test_whole_job_without_sockets(job, text_file, monkeypatch):
+@pytest.fixture
+def no_network(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("the network was asked")
 
@@ -87,7 +82,20 @@ def test_whole_job_without_sockets(job, text_file, monkeypatch):
         monkeypatch.setattr(socket.socket, name, refuse)
     for name in ("getaddrinfo", "create_connection"):
         monkeypatch.setattr(socket, name, refuse)
-    assert run(job(text_file), ["--runner=DirectRunner"]).stats["documents"] > 0
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("flags", [[], ["--runner=DirectRunner"]])
+def test_whole_job_without_sockets(job, text_file, flags):
+    assert run(job(text_file), flags).stats["documents"] > 0
+
+
+@pytest.mark.usefixtures("no_network")
+def test_test_pipelines_without_sockets():
+    """Beam's own TestPipeline too, as our tests set it up."""
+    for pipeline in (BeamsTestPipeline(), pipeline_for_tests(), pipeline_for_tests(["--runner=DirectRunner"])):
+        with pipeline:
+            assert_that(pipeline | beam.Create([1, 2]) | beam.Map(lambda n: n + 1), equal_to([2, 3]))
 
 
 def test_long_documents_are_continued_in_one_shard(job, text_file, texts, codec, kit):
@@ -105,50 +113,6 @@ def test_one_line_of_megabytes(job, tmp_path, codec, kit):
     assert result.stats["examples"] == 5
 
 
-def papers_examples(texts: list[bytes], *, group: int, size: int) -> list[list[bytes | int]]:
-    """The paper's cutting, written down naively: each example as pieces of text and 1 for an end."""
-    found = []
-    for first in range(0, len(texts), group):
-        stream = [unit for text in texts[first : first + group] for unit in [*text, None]]
-        for at in range(0, len(stream), size):
-            pieces, open_piece = [], bytearray()
-            for unit in stream[at : at + size]:
-                if unit is None:
-                    pieces += [bytes(open_piece), END_OF_DOCUMENT_ID]
-                    open_piece = bytearray()
-                else:
-                    open_piece.append(unit)
-            found.append([piece for piece in [*pieces, bytes(open_piece)] if piece != b""])
-    return found
-
-
-@pytest.mark.parametrize(("group", "size"), [(1, 2), (3, 7), (128, 100), (2, 10_000)])
-def test_fixed_size_examples_against_a_naive_cut(job, text_file, texts, codec, kit, group, size):
-    result = run(job(text_file, example_bytes=size, group_documents=group, unit_bytes=1 << 20))
-    found = []
-    for example in kit.read_shards(result):
-        pieces, codes = [], []
-        for token in [*example["targets"], END_OF_DOCUMENT_ID]:
-            if token == END_OF_DOCUMENT_ID:
-                pieces += [codec.decode(codes_of_ids(codes)), END_OF_DOCUMENT_ID]
-                # each piece is encoded from its own start
-                assert codec.encode(pieces[-2]).tolist() == [code - 2 for code in codes]
-                codes = []
-            else:
-                codes.append(token)
-        found.append([piece for piece in pieces[:-1] if piece != b""])
-    # batches are 128 kB: all of the text is in one
-    assert sorted(map(repr, found)) == sorted(map(repr, papers_examples(texts, group=group, size=size)))
-    assert result.stats["end_ids"] == len(texts)
-
-
-def test_fixed_size_layout_of_an_end_that_does_not_fit():
-    layout = fixed_size(documents_of([b"abcd", b"ef"], source=0, offsets=[0, 5]), group=2, example_bytes=4)
-    assert layout.text_bounds.tolist() == [0, 4, 4, 6]
-    assert layout.closes.tolist() == [False, True, True]
-    assert layout.example_bounds.tolist() == [0, 1, 3]
-
-
 def test_array_record(job, text_file, codec, kit):
     from array_record.python.array_record_module import ArrayRecordReader
 
@@ -161,46 +125,6 @@ def test_array_record(job, text_file, codec, kit):
         reader = ArrayRecordReader(str(Path(array.output) / shard["name"]))
         found += [kit.parse_example(record) for record in reader.read_all()]
     assert found == kit.read_shards(tfrecord)
-
-
-def test_a_finished_job_is_only_read_and_another_is_refused(job, text_file, tmp_path, kit, codec):
-    config = job(text_file)
-    first = run(config)
-    before = {path: path.stat().st_mtime_ns for path in Path(first.output).glob("train.*")}
-    again = run(config)
-    assert (again.stats, again.manifest, again.counters) == (first.stats, first.manifest, {})
-    assert before == {path: path.stat().st_mtime_ns for path in Path(first.output).glob("train.*")}
-    with pytest.raises(UserError, match=r"holds another job's files \(another seed\); choose another --output"):
-        run(dataclasses.replace(config, seed=5))
-    other = tmp_path / "other.codec"
-    kit.small_codec([b"other"]).save(str(other))
-    with pytest.raises(UserError, match=r"holds another job.s files \(another codec fingerprint, codec vocab size\)"):
-        run(dataclasses.replace(config, codec=str(other)))
-    with pytest.raises(UserError, match="encoded with another codec"):
-        run(dataclasses.replace(config, codec=str(other), split="validation"))
-    run(dataclasses.replace(config, seed=5, overwrite=True))
-    (Path(first.output) / first.manifest["shards"][0]["name"]).write_bytes(b"")
-    with pytest.raises(UserError, match="missing or damaged; write it again with --overwrite"):
-        run(dataclasses.replace(config, seed=5))
-
-
-def test_a_folder_with_other_files_is_refused_and_left_alone(job, text_file, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.txt").write_text("years of work")
-    for overwrite in (False, True):
-        with pytest.raises(UserError, match="not empty and holds no dataset"):
-            run(job(text_file, overwrite=overwrite))
-    assert os.listdir(tmp_path / "out") == ["thesis.txt"]
-
-
-def test_two_splits_share_a_dataset(job, text_file, tmp_path):
-    train = run(job(text_file))
-    (tmp_path / "in" / "more.txt").write_bytes(b"held out\n")
-    run(job(tmp_path / "in" / "more.txt", split="validation", num_shards=1))
-    card = (Path(train.output) / "README.md").read_text()
-    assert "| train |" in card
-    assert "| validation | 1 |" in card
-    assert (Path(train.output) / "COMPLETED").exists()
 
 
 def test_dead_letters_are_exactly_the_bad_rows(job, tmp_path, codec, kit):
@@ -230,20 +154,18 @@ def test_a_damaged_source_stops_the_job_unless_allowed(job, tmp_path, text_file)
     assert run(job(tmp_path / "in", max_bad_sources=1)).stats["damaged_sources"] == 1
 
 
-def test_full_disk_is_one_line_and_the_job_resumes(job, text_file, monkeypatch, kit):
+def test_full_disk_is_one_line_and_the_job_resumes(job, text_file, tmp_path, kit):
+    """A device that is always full takes the place of a shard: write() itself fails, and names no file."""
     expected = kit.hashes(run(job(text_file, output="whole")).output)
-    real, calls = storage.writing, []
-
-    def writing(path, **settings):
-        calls.append(path)
-        if "tfrecord-00001" in path:
-            raise OSError(errno.ENOSPC, "No space left on device", path)
-        return real(path, **settings)
-
-    monkeypatch.setattr(shards.storage, "writing", writing)
-    with pytest.raises(UserError, match="tfrecord-00001-of-00003: the disk is full: free some room"):
+    shard = tmp_path / "out" / "train.tfrecord-00001-of-00003"
+    (tmp_path / "out").mkdir()
+    shutil.copy(tmp_path / "whole" / "equal_info.codec", tmp_path / "out")  # so that the folder is the job's
+    shard.symlink_to("/dev/full")
+    with pytest.raises(UserError) as caught:
         run(job(text_file))
-    monkeypatch.undo()
+    assert str(caught.value).startswith(f"{shard}: the disk is full: free some room")
+    assert not list((tmp_path / "out").glob("*.tmp-*"))
+    shard.unlink()
     result = run(job(text_file))
     assert result.counters["shards_kept"] == 1
     assert "units_done" not in result.counters
@@ -265,17 +187,6 @@ def test_damaged_work_is_done_again(job, text_file, monkeypatch, kit):
     result = run(job(text_file))
     assert result.counters["units_done"] == 3
     assert kit.hashes(result.output) == expected
-
-
-def test_a_changed_input_is_noticed_on_resume(job, text_file, monkeypatch):
-    monkeypatch.setattr(transforms, "write_shard", lambda *_, **__: 1 / 0)
-    with pytest.raises(Exception, match="division"):
-        run(job(text_file))
-    monkeypatch.undo()
-    os.utime(text_file, (1, 1))
-    with pytest.raises(UserError, match=r"text.txt changed since the job in .* began; start over with --overwrite"):
-        run(job(text_file))
-    assert run(job(text_file, overwrite=True)).counters["units_done"] > 0
 
 
 KILLED = """
@@ -311,15 +222,26 @@ def test_kill_9_in_the_middle_then_resume(job, text_file, tmp_path, codec_path, 
 
 
 def test_dry_run_estimates_without_writing(job, text_file, texts):
-    config = job(text_file)
+    config = job(text_file, unit_bytes=8000)
     found = estimate(config)
     assert not os.path.exists(config.output)
     actual = run(config)
-    assert found["documents"] == pytest.approx(len(texts), rel=0.5)
-    assert found["targets_tokens"] == pytest.approx(actual.stats["targets_tokens"], rel=0.5)
-    size = sum(shard["size"] for shard in actual.manifest["shards"])
-    assert found["output_bytes"] == pytest.approx(size, rel=0.5)
-    assert found["seconds_one_core"] >= 0
+    assert found["units"] == 9  # all of them are the sample
+    exact = ("documents", "text_bytes", "examples", "targets_tokens", "end_ids", "continuations")
+    assert {name: found[name] for name in exact} == {name: actual.stats[name] for name in exact}
+    assert found["documents"] == len(texts)
+    assert found["output_bytes"] == sum(shard["size"] for shard in actual.manifest["shards"])
+    assert (found["sample_share"], found["shards"], found["sources"], found["dead_letters"]) == (1.0, 3, 1, 0)
+
+
+def test_dry_run_scales_a_sample(job, tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_bytes(b"the same line\n" * 4000)
+    clock = itertools.count(100.0, 7.0)  # seconds per look at it: one before the sample, two units, one after
+    monkeypatch.setattr(estimate_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    found = estimate(job(tmp_path / "text.txt", unit_bytes=14_000))
+    assert (found["units"], found["sample_share"]) == (4, 0.5)
+    assert (found["documents"], found["text_bytes"], found["end_ids"]) == (4000, 52_000, 4000)
+    assert found["seconds_one_core"] == round(21.0 * 2 * 1.4, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n\n"])

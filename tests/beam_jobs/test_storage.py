@@ -1,5 +1,9 @@
 import dataclasses
+import errno
 import os
+import subprocess
+import sys
+import tempfile
 
 import pytest
 from apache_beam.io.filesystem import FileMetadata, FileSystem
@@ -112,7 +116,7 @@ def test_files_appear_whole_or_not_at_all(tmp_path, far):
             storage.write_bytes(f"{home}/file", content)
             assert storage.read_bytes(f"{home}/file") == content
         assert storage.size_of(f"{home}/file") == 4
-        assert [name for name in storage.names_in(home) if name != "far"] == ["file"]
+        assert [name for name in storage.list_directory(home) if name != "far"] == ["file"]
         storage.remove(f"{home}/file")
         storage.remove(f"{home}/file")
         assert storage.read_json_or_none(f"{home}/file") is None
@@ -123,9 +127,38 @@ def test_unknown_schemes_are_one_line():
         storage.expand("nowhere://x")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(tmp_path):
-    (tmp_path / "file").write_bytes(b"x")
-    os.chmod(tmp_path / "file", 0)
-    with pytest.raises(UserError, match="no permission to read input"):
-        storage.expand(str(tmp_path / "file"))
+NOBODY = """
+import os, sys
+from beam_jobs import storage
+from shammie.errors import UserError
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    storage.expand(sys.argv[1])
+except UserError as error:
+    print(error)
+"""
+
+
+def test_no_permission():
+    """As nobody where the tests run as root, who may read everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        path = os.path.join(folder, "file")
+        with open(path, "wb") as file:
+            file.write(b"x")
+        os.chmod(path, 0)
+        done = subprocess.run([sys.executable, "-c", NOBODY, path], capture_output=True, text=True, check=True)
+    assert done.stdout == f"no permission to read input {path}; check the file's owner and mode\n"
+
+
+def test_failures_of_other_file_systems_name_the_file(far, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "somewhere/inside")
+
+    monkeypatch.setattr(FarFileSystem, "rename", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        storage.write_bytes(f"{far}/file", b"content")
+    assert caught.value.filename == f"{far}/file"
+    assert storage.list_directory(far) == []

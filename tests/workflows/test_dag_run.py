@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from shammie import lock
 from shammie.errors import UserError
-from workflows import dag_lock, dag_store
+from workflows import dag_store
 from workflows.dag import Running, Source, Step, load_records, plan, run
 
 Write = Callable[[Running], dict[str, Any] | None]
@@ -264,13 +265,13 @@ def test_a_holder_elsewhere_needs_take_over(tmp_path: Path) -> None:
 
 
 def test_a_living_holder_here_is_not_taken_over(tmp_path: Path) -> None:
-    hold(tmp_path, pid=os.getpid(), host=dag_lock.host())
+    hold(tmp_path, pid=os.getpid(), host=lock.host())
     with pytest.raises(UserError, match="wait for it or stop it"):
         run(pair([]), str(tmp_path), take_over=True)
 
 
 def test_a_later_process_with_the_same_number_is_not_the_holder(tmp_path: Path) -> None:
-    hold(tmp_path, pid=os.getpid(), host=dag_lock.host(), started="another boot:1")
+    hold(tmp_path, pid=os.getpid(), host=lock.host(), started="another boot:1")
     assert run(pair([]), str(tmp_path))
 
 

@@ -8,7 +8,7 @@ import shammie
 from models.equal_info.codec import Codec
 from workflows.corpus import by_split, embedded_documents
 
-FINGERPRINT = "6a46286efe6f0b620a9929de8d13d8a8f58c5a1d52c77d4e2b9164515c750858"
+FINGERPRINT = "718771cbfac43f9e53c0230cae862d0bcd8e6a88449c576bc5093827b4ecbd85"
 
 
 def test_it_is_the_one_that_was_released() -> None:
@@ -42,8 +42,6 @@ def test_a_whole_corpus_comes_back_and_is_dense_where_it_never_looked() -> None:
 def test_known_text_has_known_tokens() -> None:
     codec = Codec.default()
     codes = codec.encode(b"import numpy as np\n\nThe quick brown fox jumps over the lazy dog.\n")
-    assert (
-        b"|".join(codec.decode([code]) for code in codes)
-        == b"import |num|py a|s n|p\n\n|The |quick| b|rown| fo|x |jum|ps |over the |laz|y do|g.|\n"
-    )
+    tokens = b"import n|ump|y as |np|\n\nThe |quic|k |brow|n fo|x |jump|s over |the l|az|y do|g.\n"
+    assert b"|".join(codec.decode([code]) for code in codes) == tokens
     assert codes.dtype == np.uint16
