@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from shammie.errors import UserError, unknown
-from shammie.lock import holding
+from shammie.lock import holding, host
 from workflows import dag_store, provenance
 from workflows.dag_plan import Row, doubt, plan
 from workflows.dag_step import JSON, Running, Source, Step, in_order, source_of_files
@@ -145,7 +145,7 @@ class _Driver:
             "argv": provenance.command(),
             "git": git,
             "packages": provenance.package_versions(),
-            "host": provenance.host(),
+            "host": host(),
             "started": _utc(started),
             "finished": _utc(time.time()),
             "seconds": round(seconds, 3),

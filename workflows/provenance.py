@@ -13,7 +13,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from shammie.lock import host as host
 from shammie.packages import checkout
 
 

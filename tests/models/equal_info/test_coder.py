@@ -51,7 +51,7 @@ def test_the_code_is_the_shortest_and_lowest_inside(low: int, width: int, window
     inside = [
         (bits, place)
         for bits in range(window_bits + 1)
-        for place in (-(-low >> (LINE_BITS - bits)) * -1, (low >> (LINE_BITS - bits)) + 1)
+        for place in (low >> (LINE_BITS - bits), (low >> (LINE_BITS - bits)) + 1)
         if low <= place << (LINE_BITS - bits) and (place + 1) << (LINE_BITS - bits) <= low + width
     ]
     lows, widths = np.array([low]), np.array([width])
