@@ -32,6 +32,8 @@ def add_decode_arguments(parser: argparse.ArgumentParser) -> None:
 
 def encode(args: argparse.Namespace) -> int:
     """Encodes a file, or what comes on stdin, as one document."""
+    if args.threads < 1:
+        raise UserError(f"--threads is {args.threads}", "give 1 or more")
     codec = Codec.load(args.codec)
     with _source(args.file) as source, _sink(args.output) as sink:
         if not codec.lossless:  # its codes do not tell where tokens end: encoded whole

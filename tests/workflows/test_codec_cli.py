@@ -56,6 +56,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
         (["encode", codec_path, "--codec", str(tmp_path / "none.codec")], "does not exist"),
         (["encode", codec_path, "--codec", __file__], "is not a codec"),
         (["decode", codec_path], "half a code|is not below 261"),
+        (["encode", codec_path, "--threads", "0"], "--threads is 0; give 1 or more"),
     ):
         full = [*words, "-o", str(out)] + ([] if "--codec" in words else ["--codec", codec_path])
         assert main(full) == 2
