@@ -4,8 +4,6 @@
 cancelled at the end of a pipeline die of an exception, and workers in processes of their own inherit our stderr.
 """
 
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +36,7 @@ def quiet_workers(*, own_processes: bool) -> Iterator[None]:
     if not own_processes:
         yield
         return
-    with _own_stderr():
+    with logs.native_code_silenced():
         yield
 
 
@@ -56,27 +54,3 @@ class _Hook:
             trace = trace.tb_next
         if not (of_beam and logs.are_quiet()):
             self._before(about)
-
-
-@contextmanager
-def _own_stderr() -> Iterator[None]:
-    """Within it this process's Python code writes to stderr, and processes that it starts write nowhere."""
-    python, descriptor = sys.stderr, os.dup(2)
-    try:
-        same = python.fileno() == 2
-    except (AttributeError, OSError, ValueError):
-        same = False
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        python.flush()
-        if same:
-            sys.stderr = os.fdopen(os.dup(descriptor), "w", buffering=1, encoding=python.encoding, errors="replace")
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(descriptor, 2)
-        os.close(descriptor)
-        os.close(nowhere)
-        if same:
-            sys.stderr.close()
-            sys.stderr = python

@@ -15,6 +15,7 @@ from models.equal_info.stability import edit_stability
 from models.lm import LMConfig
 from shammie.errors import UserError
 from shammie.files import digest, join, read_bytes, read_json, write_bytes, write_json
+from shammie.logs import native_code_silenced
 from workflows.bench.table import median_seconds
 from workflows.compare_codes import Measured, build, measure_codec, measured, spec_of
 from workflows.corpus import SPLITS, Document, by_split, manifest, split_of
@@ -182,16 +183,19 @@ def read_back(running: Running) -> dict[str, Any]:
         ValueError: the documents are not the corpus's, byte for byte.
     """
     from models.equal_info.ids import codes_of_ids
-    from seqio_tasks.equal_info import add_task
 
     codec = load_codec(running.input("codes"), running.config["code"])
-    task = add_task(running.input("dataset"), codec=codec)
+    with native_code_silenced():
+        from seqio_tasks.equal_info import add_task
+
+        task = add_task(running.input("dataset"), codec=codec)
+        datasets = {split: task.get_dataset(split=split, shuffle=False).as_numpy_iterator() for split in SPLITS}
     counted: dict[str, Any] = {}
     for split in SPLITS:
         # shards are shuffled, so the texts are compared as a set with repeats, by hash
         expected = sorted(_hash(text) for text in read_documents(running.input("corpus"), split) if text)
         found, tokens = [], 0
-        for example in task.get_dataset(split=split, shuffle=False).as_numpy_iterator():
+        for example in datasets[split]:
             tokens += len(example["targets"])
             found.append(_hash(codec.decode(codes_of_ids(example["targets"]))))
         if sorted(found) != expected:

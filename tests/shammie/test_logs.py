@@ -35,3 +35,15 @@ def test_libraries_are_silent_unless_debug(debug: bool) -> None:
         assert "Traceback (most recent call last):" in lines
     else:
         assert lines[:-1] == ["ERROR:other:of another library"]
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_native_code_is_silenced_for_commands_only(debug: bool) -> None:
+    script = (
+        "import os, sys; from shammie import logs\n"
+        f"logs.set_for_command(debug={debug})\n"
+        "with logs.native_code_silenced(): os.write(2, b'native\\n'), print('python', file=sys.stderr)\n"
+        "os.write(2, b'after\\n')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ("native\n" if debug else "") + "python\nafter\n"
