@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from models.equal_info.codes.pruned import _shrink
 from models.equal_info.longest_match import LongestMatch
 from models.equal_info.trie import trie_of_strings
 
@@ -49,3 +50,13 @@ def test_joins_find_the_strings_that_pairs_spell() -> None:
     pairs = [(b"a", b"b"), (b"ab", b"cd"), (b"abc", b"d"), (b"b", b"d"), (b"ab", b"ab")]
     first, second = (np.array([NODE[pair[side]] for pair in pairs], np.int32) for side in (0, 1))
     assert MATCH.joined(first, second).tolist() == [NODE[b"ab"], NODE[b"abcd"], NODE[b"abcd"], -1, -1]
+
+
+def test_shrinking_drops_what_saves_fewest_tokens_not_what_is_used_least() -> None:
+    """abcd, without ab, abc and bc, stands for three tokens: twice used it saves 4; cd, three times used, saves 3."""
+    tokens = tokens_but(b"ab", b"abc", b"bc")
+    text = np.frombuffer(b"abcd-abcd-cd-cd-cd", np.uint8)
+    kept = _shrink(MATCH, tokens, MATCH.nodes(tokens, text), 257, np.zeros(len(TRIE)))
+    assert kept[NODE[b"abcd"]]
+    assert not kept[NODE[b"cd"]]
+    assert kept[TRIE.depth == 1].all()
