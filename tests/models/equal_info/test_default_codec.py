@@ -34,7 +34,8 @@ def test_a_whole_corpus_comes_back_and_is_dense_where_it_never_looked() -> None:
     texts = [document.text for document in documents]
     rows = codec.encode_batch(texts, threads=2)
     assert [codec.decode(row) for row in rows] == texts
-    held_out = [document.text for document in by_split(documents)["test"]]
+    # help topics are made from Python's manual, which the codec was trained on
+    held_out = [document.text for document in by_split(documents)["test"] if not document.name.startswith("topics/")]
     tokens = sum(len(row) for row in codec.encode_batch(held_out))
     assert sum(map(len, held_out)) / tokens > 5.0
 
