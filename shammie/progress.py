@@ -17,15 +17,21 @@ class Progress:
         what: a few words that name the work.
         total: units of work, or None where unknown.
         unit: the word for one unit; "B" prints megabytes.
+        start: work that was done before, by an earlier process: it counts, but not for the speed.
         clock: seconds; tests inject one.
     """
 
     def __init__(
-        self, what: str, total: float | None = None, unit: str = "", *, clock: Callable[[], float] = time.monotonic
+        self,
+        what: str,
+        total: float | None = None,
+        unit: str = "",
+        *,
+        start: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.what, self.total, self.unit, self.clock = what, total, unit, clock
-        self.done = 0.0
-        self._said = 0.0
+        self.done = self._said = self._before = start
         self._note = ""
         self._start = self._printed = clock()
         self._live = None
@@ -65,7 +71,7 @@ class Progress:
     def line(self) -> str:
         """The line as it stands: work, share, speed, time left, note."""
         seconds = max(self.clock() - self._start, 1e-9)
-        speed = self.done / seconds
+        speed = (self.done - self._before) / seconds
         parts = [f"{self.what}: {self._amount(self.done)}"]
         if self.total:
             left = (self.total - self.done) / speed if speed else float("inf")

@@ -14,8 +14,9 @@ FILES = sorted(path for name in FLOORS for path in (ROOT / name).rglob("*.py"))
 NOT_IN_MODELS = {"apache_beam", "tensorflow", "seqio", "gin", "t5x"}
 BRINGS_TENSORFLOW = {"tensorflow", "seqio", "tensorflow_text", "tensorflow_datasets"}
 BRINGS_TENSORFLOW_TOO = {"clu.metric_writers", "clu.periodic_actions"}
-LIGHT_FILES = {"seqio_tasks/__init__.py", "seqio_tasks/layout.py"}  # what jobs may import of the floor below them
-LIGHT_TASKS = "seqio_tasks.layout"  # what jobs may import of seqio_tasks; test_jobs_do_not_import_tensorflow watches it
+# what other floors may import of seqio_tasks: modules without TensorFlow; test_jobs_do_not_import_tensorflow watches it
+LIGHT_TASKS = ("seqio_tasks.layout", "seqio_tasks.metrics", "seqio_tasks.token_files", "seqio_tasks.windows")
+LIGHT_FILES = {"seqio_tasks/__init__.py", *(f"{name.replace('.', '/')}.py" for name in LIGHT_TASKS)}
 PUBLIC_FACE = "shammie/__init__.py"  # its lazy names lead upwards, and it alone may name them
 
 
@@ -56,7 +57,7 @@ def eager_tensorflow(path: str, text: str) -> set[str]:
     tops = {name.split(".")[0] for name in names}
     if path.startswith("seqio_tasks/") and path not in LIGHT_FILES:
         return set()
-    heavy = {name for name in names if name.startswith("seqio_tasks.") and not name.startswith("seqio_tasks.layout")}
+    heavy = {name for name in names if name.startswith("seqio_tasks.") and not name.startswith(LIGHT_TASKS)}
     return (tops & BRINGS_TENSORFLOW) | (names & BRINGS_TENSORFLOW_TOO) | heavy
 
 

@@ -1,9 +1,13 @@
-"""The `equal_info` system: text -> M1 -> codes -> Beam -> SeqIO -> report, as a DAG.
+"""The `equal_info` system: text -> M1 -> codes -> Beam -> SeqIO -> language models -> report, as a DAG.
 
-    corpus ── m1 ── codes ─┬─ dataset ── readback ─┐
-       └──────────────────┴── measures ───────────┴─ report
+    corpus ── m1 ── codes ─┬─ dataset ─┬─ readback ─┐
+       │                   │           └─ lm ───────┤
+       ├───────────────────┼─ tokens ──── lm … ─────┤
+       └───────────────────┴─ measures ─────────────┴─ report
 
-The functions that the steps run are in `equal_info_steps`, the page in `equal_info_report`.
+The language model over the dataset's own code reads the Beam job's shards; those it is compared with (bytes,
+SentencePiece, other codes) read token files of the same documents. The functions that the steps run are in
+`equal_info_steps` and `equal_info_lm`, the page in `equal_info_report` and `equal_info_lm_report`.
 """
 
 from collections.abc import Sequence
@@ -12,15 +16,19 @@ from dataclasses import asdict, dataclass, field
 from models.equal_info.m1 import M1Config
 from shammie.errors import UserError
 from shammie.progress import duration
-from workflows import equal_info_report, equal_info_steps, peers
+from workflows import equal_info_lm, equal_info_report, equal_info_steps, peers
 from workflows.compare_codes import spec_of, specs_of
 from workflows.corpus import embedded_documents, manifest
 from workflows.dag import Source, Step, source_of_files
+from workflows.language_models import LMSettings, settings_json
+from workflows.tokenizers import IN_BYTES, code_of
 
 # What steps lasted on 2 CPU cores, for the estimates of `shammie plan`.
 STEP_S = 0.07
 COMPILE_S = {"pruned": 30}
 PEERS_S_PER_MB = 12
+LM_FLOPS_PER_S = 5e10
+LM_MEASURE_S = 25
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class Settings:
         shards: files per split of the dataset.
         documents: what a document of a plain text file given by --input is: "line" or "file".
         seeds: of M1's weights and batches; each trains, compiles and measures anew, the first makes the dataset.
+        lm: the language models to train at equal FLOPs; no methods, none.
     """
 
     m1: M1Config = field(default_factory=M1Config)
@@ -48,6 +57,7 @@ class Settings:
     shards: int = 4
     documents: str = "line"
     seeds: Sequence[int] = (0,)
+    lm: LMSettings = field(default_factory=LMSettings)
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -58,6 +68,10 @@ class Settings:
                 raise UserError(f"equal_info.Settings.{name} is {value!r}", "give a number above 0")
         if spec_of(self.code) not in specs_of(self.codes):
             raise UserError(f"the dataset's code {self.code!r} is none of codes", "add it to equal_info.Settings.codes")
+        for method in self.lm.methods:
+            code = code_of(method)
+            if code and code not in map(str, specs_of(self.codes)):
+                raise UserError(f"the method {method} needs the code {code}", "add it to equal_info.Settings.codes")
 
 
 def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flags: Sequence[str] = ()) -> list[Step]:
@@ -89,10 +103,11 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
         inputs={"corpus": corpus, "codes": codes, "dataset": dataset},
         code=("seqio_tasks", "models.equal_info.codec"),
     )
+    language_models = [_language_model(chosen, method, corpus, codes, dataset) for method in chosen.lm.methods]
     report = Step(
         "report",
         equal_info_report.write,
-        config={"code": code, "seeds": len(trained)},
+        config={"code": code, "seeds": len(trained), "language_models": len(language_models)},
         inputs={
             "corpus": corpus,
             "m1": m1,
@@ -100,6 +115,7 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
             "dataset": dataset,
             "readback": readback,
             **{f"measures_{number}": measures for number, (_, _, measures) in enumerate(trained)},
+            **{f"lm_{number}": step for number, step in enumerate(language_models)},
         },
         code=("workflows.report", "models.equal_info.codec"),
     )
@@ -140,6 +156,30 @@ def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, S
         code=("workflows.peers", "workflows.compare_codes", "models.equal_info"),
     )
     return m1, codes, measures
+
+
+def _language_model(settings: Settings, method: str, corpus: Step, codes: Step, dataset: Step) -> Step:
+    """A method's language models; over the dataset's own code they read the dataset."""
+    code = code_of(method)
+    inputs = {"corpus": corpus, **({"codes": codes} if code else {})}
+    tokens = dataset
+    if method.endswith(IN_BYTES) or code != str(spec_of(settings.code)):
+        tokens = Step(
+            "tokens",
+            equal_info_lm.write_method_tokens,
+            config={"method": method, "train_mb": settings.train_mb},
+            inputs=inputs,
+            code=("workflows.tokenizers", "seqio_tasks.token_files"),
+        )
+    runs = len(settings.lm.learning_rates) + len(settings.lm.seeds) - 1
+    return Step(
+        "lm",
+        equal_info_lm.train_lm,
+        config={"method": method, "lm": settings_json(settings.lm)},
+        inputs={**inputs, "tokens": tokens},
+        lasts=duration(runs * settings.lm.training_flops / LM_FLOPS_PER_S + LM_MEASURE_S),
+        code=("workflows.language_models", "workflows.train", "models.lm", "models.training"),
+    )
 
 
 def _corpus(settings: Settings, patterns: tuple[str, ...]) -> Step:

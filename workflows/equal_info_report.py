@@ -10,6 +10,7 @@ import numpy as np
 
 from models.equal_info.codec import Codec
 from shammie.files import join, read_bytes, read_json, write_bytes, write_json
+from workflows import equal_info_lm_report
 from workflows.compare_codes import spec_of
 from workflows.dag import Running
 from workflows.equal_info_steps import load_codec
@@ -27,9 +28,10 @@ def write(running: Running) -> dict[str, Any]:
     seeds = [read_json(join(running.input(f"measures_{n}"), "measures.json")) for n in range(running.config["seeds"])]
     rows = _over_seeds(seeds)
     codec = load_codec(running.input("codes"), running.config["code"])
-    result = _result(running, rows, codec)
+    methods = equal_info_lm_report.load(running)
+    result = {**equal_info_lm_report.result(methods), **_result(running, rows, codec)}
     write_json(running.path("result.json"), result, sort_keys=False)
-    write_bytes(running.path("report.html"), _page(running, rows, codec, result).render().encode())
+    write_bytes(running.path("report.html"), _page(running, rows, codec, methods, result).render().encode())
     return {}
 
 
@@ -77,7 +79,13 @@ def _word(name: str) -> str:
     return name.lower().replace(" ", "_").replace("-", "_")
 
 
-def _page(running: Running, rows: Sequence[Mapping[str, Any]], codec: Codec, result: Mapping[str, Any]) -> Page:
+def _page(
+    running: Running,
+    rows: Sequence[Mapping[str, Any]],
+    codec: Codec,
+    methods: Sequence[Mapping[str, Any]],
+    result: Mapping[str, Any],
+) -> Page:
     best = next(row for row in rows if row["name"] == running.config["code"])
     page = Page(
         "Equal-Info codes: a neural compressor, compiled into a tokenizer",
@@ -92,6 +100,7 @@ def _page(running: Running, rows: Sequence[Mapping[str, Any]], codec: Codec, res
             (f"{result['readback_train_documents']:,}", "training documents read back by SeqIO, byte for byte"),
         ]
     )
+    equal_info_lm_report.add_sections(page, methods, result)
     _density(page, rows, result)
     _speed(page, rows)
     _learnability(page, rows)

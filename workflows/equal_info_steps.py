@@ -220,9 +220,9 @@ def measure(running: Running) -> dict[str, Any]:
     sizes = running.config["peer_vocab_sizes"]
     left_out = 0
     if sizes:  # the peers read text, ours read bytes: all are measured on what all can read
-        readable = [text for text in test if _is_utf8(text)]
+        readable = [text for text in test if is_utf8(text)]
         left_out = len(test) - len(readable)
-        train, test = [text for text in train if _is_utf8(text)], readable
+        train, test = [text for text in train if is_utf8(text)], readable
     if not test:
         raise UserError(
             "no held-out document is UTF-8, which the peers need", "--gin.PEER_VOCAB_SIZES='()' leaves them out"
@@ -261,7 +261,8 @@ def _peers(train: list[bytes], test: list[bytes], vocab_size: int) -> Iterator[M
         )
 
 
-def _is_utf8(text: bytes) -> bool:
+def is_utf8(text: bytes) -> bool:
+    """Whether a document is text that every peer can read."""
     try:
         text.decode()
     except UnicodeDecodeError:

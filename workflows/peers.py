@@ -69,7 +69,7 @@ def chunks(documents: Sequence[bytes]) -> list[str]:
     return out
 
 
-def sentencepiece_peer(kind: str, documents: Sequence[bytes], vocab_size: int, *, cross_words: bool = False) -> Peer:
+def train_sentencepiece(kind: str, documents: Sequence[bytes], vocab_size: int, *, cross_words: bool = False) -> bytes:
     """SentencePiece, "bpe" or "unigram": identity normalization, byte fallback, whitespace pieces, no dummy prefix.
 
     Args:
@@ -77,6 +77,9 @@ def sentencepiece_peer(kind: str, documents: Sequence[bytes], vocab_size: int, *
         documents: training text.
         vocab_size: of the model, control symbols included.
         cross_words: pieces may contain spaces inside.
+
+    Returns:
+        The model, as SentencePiece serialises it.
     """
     sentencepiece = _library("sentencepiece")
     model = io.BytesIO()
@@ -98,10 +101,21 @@ def sentencepiece_peer(kind: str, documents: Sequence[bytes], vocab_size: int, *
         num_threads=2,
         minloglevel=2,
     )
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    return model.getvalue()
+
+
+def sentencepiece_peer(kind: str, documents: Sequence[bytes], vocab_size: int, *, cross_words: bool = False) -> Peer:
+    """A SentencePiece model trained on the spot; see `train_sentencepiece`."""
     crossing = " crossing words" if cross_words else ""
+    name = f"SentencePiece {kind.upper() if kind == 'bpe' else kind.capitalize()}{crossing}"
+    return sentencepiece_of(train_sentencepiece(kind, documents, vocab_size, cross_words=cross_words), name)
+
+
+def sentencepiece_of(model: bytes, name: str) -> Peer:
+    """A trained SentencePiece model, from its bytes."""
+    processor = _library("sentencepiece").SentencePieceProcessor(model_proto=model)
     return Peer(
-        f"SentencePiece {kind.upper() if kind == 'bpe' else kind.capitalize()}{crossing}",
+        name,
         processor.get_piece_size(),
         lambda texts: processor.encode([text.decode() for text in texts], num_threads=1),
         lambda rows: [text.encode() for text in processor.decode(rows, num_threads=1)],

@@ -94,6 +94,10 @@ class Page:
         """Adds HTML as it is; escape what comes from data."""
         self._parts.append(html)
 
+    def text_box(self, given: str, added: str) -> None:
+        """Adds text as it is, what was added to it marked."""
+        self.html(f'<div class="text">{escape(given)}<span style="background:#dcebf2">{escape(added)}</span></div>')
+
     def command(self, command: str) -> None:
         """Adds a command to copy."""
         self._parts.append(f'<pre class="command">{escape(command)}</pre>')

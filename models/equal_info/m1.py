@@ -19,7 +19,16 @@ import numpy as np
 
 from models.equal_info.coder import cumulative_frequencies
 from models.lm import DecoderLM, LMConfig
-from models.training import adamw_with_cosine, initial_state, next_token_loss, train_step
+from models.training import (
+    Metrics,
+    OptimizerConfig,
+    average,
+    cross_entropy,
+    initial_state,
+    inputs_of,
+    optimizer_of,
+    train_step,
+)
 from shammie.errors import UserError
 from shammie.files import canonical_json
 
@@ -111,23 +120,24 @@ def train_m1(
     key, init_key = jax.random.split(key)
     params = network.init(init_key, jnp.zeros((2, config.window_bytes), jnp.int32))["params"]
 
-    def loss(params: Any, windows: jax.Array) -> jax.Array:
-        inputs = jnp.pad(windows[:, :-1], ((0, 0), (1, 0)), constant_values=START)
-        logits: Any = network.apply({"params": params}, inputs)
-        return next_token_loss(logits[..., :256], windows)
+    def loss(params: Any, windows: jax.Array) -> tuple[jax.Array, Metrics]:
+        logits: Any = network.apply({"params": params}, inputs_of(windows, START))
+        nats, _ = cross_entropy(logits[..., :256], windows)
+        return nats.mean(), {"loss": average(nats.sum(), nats.size)}
 
-    optimizer = adamw_with_cosine(peak_learning_rate=config.learning_rate, warmup_steps=100, steps=config.steps)
-    state, step = initial_state(params, optimizer), train_step(loss, optimizer)
+    optimizer = optimizer_of(OptimizerConfig(learning_rate=config.learning_rate), config.steps)
+    state, step = initial_state(params, optimizer), jax.jit(train_step(loss, optimizer), donate_argnums=0)
     # numpy draws on the host: a gather from the whole text inside the step would keep all of it on the device
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
     span = np.arange(config.window_bytes)
     for number in range(config.steps):
         starts = generator.integers(0, len(text) - config.window_bytes, config.batch)
-        state, value = step(state, text[starts[:, None] + span].astype(np.int32))
+        state, metrics = step(state, text[starts[:, None] + span].astype(np.int32))
         if number % 10 == 9 or number == config.steps - 1:  # looking at the loss waits for the device: not each step
-            if not math.isfinite(float(value)):
-                raise ValueError(f"M1's loss is {float(value)} at step {number}; lower the learning rate")
-            on_step(number + 1, float(value))
+            value = float(metrics["loss"].compute())
+            if not math.isfinite(value):
+                raise ValueError(f"M1's loss is {value} at step {number}; lower the learning rate")
+            on_step(number + 1, value)
     return M1(config, jax.device_get(state.params))
 
 

@@ -146,7 +146,8 @@ def test_bad_flags_are_one_line(tmp_path, codec_path, capsys, flags, line):
 
 def test_jobs_do_not_import_tensorflow():
     code = (
-        "import sys, seqio_tasks.layout, beam_jobs.equal_info.job, beam_jobs.equal_info.estimate;"
+        "import sys, seqio_tasks.layout, seqio_tasks.metrics, seqio_tasks.token_files, seqio_tasks.windows;"
+        "import beam_jobs.equal_info.job, beam_jobs.equal_info.estimate, beam_jobs.read_examples;"
         " print('tensorflow' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

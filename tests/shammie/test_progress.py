@@ -21,6 +21,19 @@ def test_an_unknown_total() -> None:
     assert progress.line() == "read: 10 documents, 5 documents/s"
 
 
+def test_work_done_before_counts_but_not_for_the_speed() -> None:
+    clock = itertools.chain([0.0], itertools.repeat(10.0))
+    progress = Progress("train", 100, "steps", start=60, clock=lambda: next(clock))
+    progress.done = 80
+    assert progress.line() == "train: 80 steps of 100 steps (80%), 2 steps/s, 10 s left"
+
+
+def test_a_finished_run_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("train", 100, start=100):
+        pass
+    assert capsys.readouterr().err == ""
+
+
 def test_plain_lines_are_rare(capsys: pytest.CaptureFixture[str]) -> None:
     now = 0.0
     with Progress("work", 100, clock=lambda: now) as progress:

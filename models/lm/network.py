@@ -1,0 +1,62 @@
+"""The decoder-only language model: the shape of arXiv:2404.03626 (Table 4), small or large by its config.
+
+Pre-norm blocks of relative attention and a gated ReLU MLP. B = batch, L = length, D = width, V = vocabulary.
+"""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.linen import partitioning
+from flax.linen.spmd import with_logical_constraint
+
+from models.lm.attention import RelativeAttention
+from models.lm.config import LMConfig
+from models.lm.layers import GatedMLP, Projection, RMSNorm, as_type
+
+
+class DecoderLM(nn.Module):
+    """Tokens to next-token logits."""
+
+    config: LMConfig
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens_BL: jax.Array,
+        *,
+        segments_BL: jax.Array | None = None,
+        decode: bool = False,
+        lengths_B: jax.Array | None = None,
+    ) -> jax.Array:
+        """Predicts each next token; int [B, L] to float32 [B, L, V].
+
+        Args:
+            tokens_BL: ids below V.
+            segments_BL: ids of the documents packed in a row, int [B, L]; None where a row is one stream.
+            decode: whether positions follow those in the collection "cache" (see `models.lm.decoding`).
+            lengths_B: with `decode`, how many positions of each row are real, int [B].
+        """
+        c = self.config
+        table_VD = partitioning.param_with_axes(
+            "embedding", nn.initializers.normal(c.width**-0.5), (c.vocab_size, c.width), axes=("vocab", "embed")
+        )
+        x_BLD = as_type(jnp.take(table_VD, tokens_BL, axis=0), c.dtype)
+        spread = lambda x: with_logical_constraint(x, ("batch", "length", "embed"))  # noqa: E731
+        for layer in range(c.layers):
+            attend = RelativeAttention(c, name=f"attention_{layer}")
+            normed = RMSNorm(name=f"attention_norm_{layer}")(spread(x_BLD))
+            x_BLD += attend(normed, segments_BL=segments_BL, decode=decode, lengths_B=lengths_B)
+            x_BLD += GatedMLP(c, name=f"mlp_{layer}")(RMSNorm(name=f"mlp_norm_{layer}")(spread(x_BLD)))
+        logits = Projection((c.vocab_size,), ("embed", "vocab"), dtype=c.dtype, name="logits")
+        return logits(RMSNorm(name="final_norm")(x_BLD)).astype(jnp.float32)
+
+
+@functools.cache
+def logical_axes(config: LMConfig) -> Any:
+    """The logical axis names of each parameter, in the parameters' structure: tuples such as ("embed", "mlp")."""
+    shapes: Any = jax.eval_shape(DecoderLM(config).init, jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+    names = partitioning.get_axis_names(shapes["params_axes"])
+    return jax.tree.map(tuple, names, is_leaf=lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec))

@@ -1,0 +1,23 @@
+"""Training as pure functions of arrays: losses, optimizers, schedules, steps. No data, files or logging."""
+
+from models.training.losses import Batch, LossFunction, Metrics, Params, average, cross_entropy, inputs_of, lm_loss
+from models.training.optimizers import OptimizerConfig, optimizer_of, schedule_of
+from models.training.step import TrainState, initial_state, scan_steps, train_step
+
+__all__ = [
+    "Batch",
+    "LossFunction",
+    "Metrics",
+    "OptimizerConfig",
+    "Params",
+    "TrainState",
+    "average",
+    "cross_entropy",
+    "initial_state",
+    "inputs_of",
+    "lm_loss",
+    "optimizer_of",
+    "scan_steps",
+    "schedule_of",
+    "train_step",
+]

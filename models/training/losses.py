@@ -1,0 +1,74 @@
+"""Losses of token models, and what is counted beside them. B = batch, L = length, V = vocabulary."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from clu import metrics as clu_metrics
+
+Params = Any
+Batch = Any
+Metrics = Mapping[str, clu_metrics.Metric]
+LossFunction = Callable[[Params, Batch], tuple[jax.Array, Metrics]]
+
+PAD_ID = 0  # also the input before the first target, as in T5X
+
+
+def average(total: jax.Array, count: jax.Array | float) -> clu_metrics.Average:
+    """The metric total / count, which merges with others by adding both."""
+    return clu_metrics.Average(total=total, count=jnp.asarray(count, jnp.float32))  # pyright: ignore[reportCallIssue]
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Code length of each target, and the log of the softmax's normaliser.
+
+    Args:
+        logits: float [..., V].
+        targets: int [...], ids below V.
+
+    Returns:
+        -log softmax(logits)[target] in nats, and log sum exp logits; float32 [...] each.
+    """
+    logits = logits.astype(jnp.float32)
+    log_z = jax.nn.logsumexp(logits, axis=-1)
+    chosen = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
+    return log_z - chosen, log_z
+
+
+def inputs_of(targets_BL: jax.Array, first: int = PAD_ID) -> jax.Array:
+    """What the model reads to predict these targets: the same, one place later, behind `first`; int [B, L]."""
+    return jnp.pad(targets_BL[:, :-1], ((0, 0), (1, 0)), constant_values=first)
+
+
+def lm_loss(network: nn.Module, z_loss: float = 0.0) -> LossFunction:
+    """The loss of a language model: mean nats of the targets that are no padding, plus z_loss * mean log(Z)^2.
+
+    Args:
+        network: int [B, L] inputs to float [B, L, V] logits.
+        z_loss: weight of the squared log normaliser (T5X's default for large models is 1e-4).
+
+    Returns:
+        (params, {"targets": int [B, L]}) -> the loss, and metrics `loss` (without the z-loss), `z_loss`, `accuracy`.
+    """
+
+    def loss_function(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
+        targets = batch["targets"]
+        logits: Any = network.apply({"params": params}, inputs_of(targets))
+        nats, log_z = cross_entropy(logits, targets)
+        weights = (targets != PAD_ID).astype(jnp.float32)
+        total = jnp.maximum(weights.sum(), 1.0)
+        extra = z_loss * jnp.sum(optax.l2_loss(log_z) * 2 * weights)
+        # the best token costs log_z - max; an argmax over the vocabulary would cost a tenth of the step on a CPU
+        right = jnp.sum((nats <= log_z - jnp.max(logits, axis=-1)) * weights)
+        loss = jnp.sum(nats * weights)
+        metrics = {
+            "loss": average(loss, total),
+            "z_loss": average(extra, total),
+            "accuracy": average(right, total),
+        }
+        return (loss + extra) / total, metrics
+
+    return loss_function

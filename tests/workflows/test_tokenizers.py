@@ -1,0 +1,81 @@
+"""Tokenizers of language models: nothing is lost, ids are model ids, names are checked."""
+
+import numpy as np
+import pytest
+
+from models.equal_info.codec import Codec
+from models.equal_info.dictionary import Dictionary
+from shammie.errors import UserError
+from workflows import tokenizers
+from workflows.peers import train_sentencepiece
+
+TEXTS = [b"def f(x):\n    return x  # \xc3\xa9\n", b"a", b"The quick brown fox. " * 9]
+
+
+@pytest.fixture(scope="module")
+def codec() -> Codec:
+    return Codec.default()
+
+
+def _check(tokenizer: tokenizers.Tokenizer) -> None:
+    for text, ids in zip(TEXTS, tokenizer.encode(TEXTS), strict=True):
+        assert ids.dtype == np.int32
+        assert ids.min() >= 2
+        assert ids.max() < tokenizer.vocab_size
+        assert tokenizer.decode(ids) == text
+
+
+def test_codes_are_lossless_in_one_token_or_two(codec: Codec) -> None:
+    whole, halves = tokenizers.of_codec("pruned:65536", codec), tokenizers.of_codec("pruned:65536/8", codec)
+    _check(whole)
+    _check(halves)
+    assert (whole.vocab_size, halves.vocab_size) == (65538, 258)
+    one, two = whole.encode(TEXTS)[0] - 2, halves.encode(TEXTS)[0] - 2
+    np.testing.assert_array_equal(one, two[::2] * 256 + two[1::2])
+    assert whole.made_with == codec.fingerprint != halves.made_with
+
+
+def test_bytes_are_bytes() -> None:
+    tokenizer = tokenizers.of_bytes()
+    _check(tokenizer)
+    assert tokenizer.encode([b"\x00\xff"])[0].tolist() == [2, 257]
+
+
+def test_sentencepiece_is_lossless_and_named_by_its_model() -> None:
+    model = train_sentencepiece("bpe", TEXTS * 40, 320)
+    tokenizer = tokenizers.of_sentencepiece("sentencepiece:320", model)
+    _check(tokenizer)
+    assert tokenizer.made_with != tokenizers.of_sentencepiece("sentencepiece:320", model + b"\x12\x00").made_with
+
+
+def test_a_drawn_code_without_text_is_left_out(codec: Codec) -> None:
+    dictionary = codec.dictionary
+    code, node_of_code = dictionary.code.copy(), dictionary.node_of_code.copy()
+    lost = int(code[-1])  # the deepest string, so no other token needs it
+    code[-1], node_of_code[lost] = -1, -1
+    holed = Codec(Dictionary(dictionary.trie, code, node_of_code), scheme="delay", window_bits=16)
+    tokenizer = tokenizers.of_codec("delay:65536", holed)
+    ids = tokenizer.encode([b"text"])[0]
+    assert tokenizer.decode(np.concatenate([ids, [lost + 2]])) == b"text"
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [("pruned:4096", "pruned-4096"), ("delay:65536/8", "delay-65536"), ("bytes", None), ("sentencepiece:4096", None)],
+)
+def test_methods_name_their_code(method: str, code: str | None) -> None:
+    assert tokenizers.code_of(method) == code
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("byte", "unknown code 'byte'"),
+        ("sentencepiece", "names no SentencePiece vocabulary"),
+        ("sentencepiece:12", "300 or more"),
+        ("pruned:4096/8", "only codes of 16 bits are two of 8"),
+    ],
+)
+def test_wrong_methods_are_one_line(method: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        tokenizers.code_of(method)

@@ -1,0 +1,93 @@
+"""The language model steps of `equal_info`: tokens of each method, and models at equal training FLOPs."""
+
+from typing import Any
+
+from models.lm.artefact import TrainedLM
+from models.lm.decoding import Sampling
+from seqio_tasks.token_files import write_tokens
+from shammie.errors import UserError
+from shammie.files import join, read_bytes, write_bytes, write_json
+from workflows import tokenizers
+from workflows.dag import Running
+from workflows.equal_info_steps import is_utf8, load_codec
+from workflows.language_models import Method, Texts, settings_of, train_method
+from workflows.parquet_corpus import read_documents, sample_documents
+from workflows.serving import continued, serving_speed, text_of
+from workflows.tokenizers import Tokenizer
+
+SENTENCEPIECE_MODEL = "sentencepiece.model"
+SERVED_ROWS = 8
+SERVED_TOKENS = 192
+SAMPLES = 3
+SAMPLE_TOKENS = 120
+PROMPT_BYTES = 160
+
+
+def write_method_tokens(running: Running) -> dict[str, Any]:
+    """Writes a method's training tokens; SentencePiece is trained first, on the text that pruning saw."""
+    method, corpus = running.config["method"], running.input("corpus")
+    if vocab_size := tokenizers.sentencepiece_vocab_size(method):
+        from workflows.peers import train_sentencepiece
+
+        sample = [text for text in sample_documents(corpus, "train", running.config["train_mb"]) if is_utf8(text)]
+        write_bytes(running.path(SENTENCEPIECE_MODEL), train_sentencepiece("bpe", sample, vocab_size))
+    tokenizer = _tokenizer(running, running.path())
+    texts = [text for text in read_documents(corpus, "train") if text and is_utf8(text)]
+    size = sum(map(len, texts))
+    with running.progress(f"tokens of {method}", size, "B") as progress:
+        info = write_tokens(
+            running.path(),
+            "train",
+            tokenizer.encode(texts),
+            vocab_size=tokenizer.vocab_size,
+            text_bytes=size,
+            made_with=tokenizer.made_with,
+        )
+        progress.to(size)
+    return {"tokens": info.tokens, "text_bytes": size}
+
+
+def _tokenizer(running: Running, sentencepiece_folder: str) -> Tokenizer:
+    method = running.config["method"]
+    code = tokenizers.code_of(method)
+    if code:
+        return tokenizers.of_codec(method, load_codec(running.input("codes"), code))
+    if tokenizers.sentencepiece_vocab_size(method):
+        return tokenizers.of_sentencepiece(method, read_bytes(join(sentencepiece_folder, SENTENCEPIECE_MODEL)))
+    return tokenizers.of_bytes()
+
+
+def train_lm(running: Running) -> dict[str, Any]:
+    """Trains a method's models at the common FLOPs and measures them: code lengths, speed of serving, samples.
+
+    Raises:
+        UserError: there is no text to measure on.
+    """
+    settings = settings_of(running.config["lm"])
+    tokenizer = _tokenizer(running, running.input("tokens"))
+    corpus = running.input("corpus")
+    texts = Texts(
+        validation=_readable(sample_documents(corpus, "validation", settings.validation_mb)),
+        test=_readable(sample_documents(corpus, "test", settings.test_mb)),
+    )
+    if not texts.validation or not texts.test:
+        raise UserError("no held-out document is UTF-8 text", "give more text, or raise LM_TEST_MB")
+    method = Method(settings, tokenizer, running.input("tokens"), texts, running.path())
+    measured = train_method(method)
+    model = TrainedLM.from_bytes(read_bytes(running.path("lm.bin")))
+    prompts = [text[:PROMPT_BYTES] for text in texts.test[:SERVED_ROWS]]
+    prompts = [prompt[: prompt.rfind(b"\n") + 1] or prompt for prompt in prompts]
+    measured |= {"context": settings.context, "served_rows": len(prompts)}
+    measured |= serving_speed(model, tokenizer, prompts, SERVED_TOKENS)
+    sampling = Sampling(temperature=0.7, top_p=0.95)
+    samples = continued(model, tokenizer, prompts[:SAMPLES], new_tokens=SAMPLE_TOKENS, sampling=sampling)
+    measured["samples"] = [
+        {"prompt": prompt.decode("utf-8", "replace"), "text": text_of(tokenizer, ids).decode("utf-8", "replace")}
+        for prompt, ids in zip(prompts, samples, strict=False)
+    ]
+    write_json(running.path("lm.json"), measured, sort_keys=False)
+    return {"steps": method.steps, "runs": len(measured["tried"]) + len(settings.seeds) - 1}
+
+
+def _readable(texts: list[bytes]) -> list[bytes]:
+    return [text for text in texts if text and is_utf8(text)]

@@ -1,0 +1,221 @@
+"""The language model part of `equal_info`'s report: bits per byte at equal training FLOPs, and what serving costs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from shammie.files import join, read_json
+from workflows.dag import Running
+from workflows.report import Page, new_figure
+
+Measures = Mapping[str, Any]
+
+# The issue's targets: name, what of the result it looks at, the bound from above (<) or below (>).
+TARGETS = (
+    ("bits/byte over that of bytes", "best_over_bytes_bits_per_byte", "<", 0.85),
+    ("bits/byte over that of Delay", "best_over_delay_bits_per_byte", "<", 1.0),
+    ("density over SentencePiece's", "best_over_sentencepiece_density", ">", 1.2),
+    ("bits/byte over SentencePiece's", "best_over_sentencepiece_bits_per_byte", "<", 1.02),
+    ("bits/byte over SentencePiece's, below it", "best_over_sentencepiece_bits_per_byte", "<", 1.0),
+)
+COLORS = ("#0b6e8f", "#c8553d", "#7a6c9d", "#5b8c3a", "#b58900", "#8b9299")
+
+
+def load(running: Running) -> list[dict[str, Any]]:
+    """What the language model steps measured, in the order of the methods."""
+    folders = [running.input(f"lm_{number}") for number in range(running.config["language_models"])]
+    return [read_json(join(folder, "lm.json")) for folder in folders]
+
+
+def mean_bits(method: Measures, key: str = "bits_per_byte") -> float:
+    """The mean over seeds."""
+    return float(np.mean([run[key] for run in method["runs"]]))
+
+
+def interval(method: Measures) -> float | None:
+    """Half the 95 % interval of the mean over seeds (Student's t); None for a single seed."""
+    from scipy.stats import t
+
+    bits = [run["bits_per_byte"] for run in method["runs"]]
+    if len(bits) < 2:
+        return None
+    return float(t.ppf(0.975, len(bits) - 1) * np.std(bits, ddof=1) / len(bits) ** 0.5)
+
+
+def result(methods: Sequence[Measures]) -> dict[str, Any]:
+    """The flat numbers for result.json; the first method is the one that all others are compared with."""
+    if not methods:
+        return {}
+    best = methods[0]
+    told: dict[str, Any] = {"lm_best_method": best["method"], "lm_training_flops": best["training_flops"]}
+    for name in ("bytes", "delay", "sentencepiece"):
+        rivals = [method for method in methods[1:] if method["method"].startswith(name)]
+        if rivals:
+            rival = min(rivals, key=mean_bits)  # of several settings the better one
+            told[f"best_over_{name}_bits_per_byte"] = mean_bits(best) / mean_bits(rival)
+            matched = (mean_bits(one, "byte_matched_bits_per_byte") for one in (best, rival))
+            told[f"best_over_{name}_byte_matched_bits_per_byte"] = next(matched) / next(matched)
+            told[f"best_over_{name}_density"] = best["bytes_per_token"] / rival["bytes_per_token"]
+    for method in methods:
+        word = "lm_" + "".join(letter if letter.isalnum() else "_" for letter in method["method"])
+        told |= {
+            f"{word}_bits_per_byte": mean_bits(method),
+            f"{word}_byte_matched_bits_per_byte": mean_bits(method, "byte_matched_bits_per_byte"),
+            f"{word}_learning_rate": method["runs"][0]["learning_rate"],
+        }
+        if (half := interval(method)) is not None:
+            told[f"{word}_bits_per_byte_95_interval"] = half
+        for key in ("bytes_per_token", "flops_per_byte", "served_bytes_per_s", "served_bytes_per_step"):
+            told[f"{word}_{key}"] = method[key]
+    return told
+
+
+def add_sections(page: Page, methods: Sequence[Measures], told: Mapping[str, Any]) -> None:
+    """Adds the sections on language models; nothing where none was trained."""
+    if not methods:
+        return
+    _answer(page, methods, told)
+    _curves(page, methods)
+    _costs(page, methods)
+    _positions(page, methods)
+    _samples(page, methods)
+
+
+def _answer(page: Page, methods: Sequence[Measures], told: Mapping[str, Any]) -> None:
+    seeds, tried = len(methods[0]["runs"]), len(methods[0]["tried"])
+    context = methods[0]["context"]
+    page.section(
+        "Language models at equal training FLOPs",
+        f"One decoder ({methods[0]['block_parameters']:,} parameters in blocks), {told['lm_training_flops']:.2g} "
+        f"training FLOPs for each method, attention and softmax counted; {tried} learning "
+        f"rate{'s' if tried > 1 else ''}, {seeds} seed{'s' if seeds > 1 else ''}. Bits per byte are exact: the code "
+        "length of all tokens of whole held-out documents, ends included, over their bytes.",
+    )
+    rows = []
+    for method in sorted(methods, key=mean_bits):
+        half = interval(method)
+        rows.append(
+            [
+                method["method"],
+                method["vocab_size"],
+                f"{method['bytes_per_token']:.3f}",
+                f"{mean_bits(method):.4f}" + (f" ± {half:.4f}" if half is not None else ""),
+                f"{mean_bits(method, 'byte_matched_bits_per_byte'):.4f}",
+                f"{method['runs'][0]['learning_rate']:g}",
+                f"{method['training_text_bytes'] / 1e6:.1f}",
+                f"{method['flops_per_byte'] / 1e6:.2f}",
+            ]
+        )
+    page.table(
+        ["method", "ids", "bytes/token", "bits/byte", "byte-matched", "best rate", "text read, MB", "MFLOPs/byte"],
+        rows,
+        ours=[row[0] == methods[0]["method"] for row in rows],
+        caption=f"Context: pieces of at most {context} tokens that see nothing before themselves; byte-matched: pieces "
+        f"of about {context} bytes for every method. Except for bytes these are upper bounds, since one text has many "
+        "token sequences and only one is counted. ± is the 95 % interval of the mean over seeds. MFLOPs/byte: one "
+        "forward pass. No method runs M1 here: the code is compiled.",
+    )
+    page.table(
+        ["target", "asked", "reached", "distance"],
+        [
+            [what, f"{sign} {bound}", f"{told[key]:.3f}", _distance(told[key], sign, bound)]
+            for what, key, sign, bound in TARGETS
+            if key in told
+        ],
+    )
+
+
+def _distance(value: float, sign: str, bound: float) -> str:
+    short = value - bound if sign == "<" else bound - value
+    return "reached" if short <= 0 else f"short by {short:.3f}"
+
+
+def _curves(page: Page, methods: Sequence[Measures]) -> None:
+    page.section("Learning", "Validation bits per byte against training FLOPs; thin lines are other learning rates.")
+    figure, axes = new_figure(height=4.2)
+    for method, color in zip(methods, COLORS, strict=False):
+        for run in method["tried"]:
+            if run["curve"]:
+                axes.plot(*zip(*run["curve"], strict=True), color=color, linewidth=0.6, alpha=0.5)
+        for number, run in enumerate(method["runs"]):
+            label = method["method"] if number == 0 else None
+            axes.plot(*zip(*run["curve"], strict=True), color=color, linewidth=1.8, label=label)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:.1f}")
+    axes.yaxis.set_minor_formatter("{x:.1f}")
+    axes.set_xlabel("training FLOPs")
+    axes.set_ylabel("bits per byte, validation")
+    axes.legend(frameon=False)
+    page.picture(figure)
+
+
+def _costs(page: Page, methods: Sequence[Measures]) -> None:
+    page.section(
+        "What a byte costs",
+        "Denser tokens make each byte cheaper, to read and to write. The corner to be in is the lower left on the "
+        "first picture, the lower right on the second.",
+    )
+    for key, label in (("flops_per_byte", "forward FLOPs per byte"), ("bytes_per_token", "bytes per token")):
+        figure, axes = new_figure(height=3.4)
+        for method, color in zip(methods, COLORS, strict=False):
+            at = method[key], mean_bits(method)
+            axes.errorbar(*at, yerr=interval(method) or 0.0, fmt="o", color=color, capsize=3)
+            axes.annotate(method["method"], at, xytext=(6, 4), textcoords="offset points", fontsize=8)
+        axes.set_xlabel(label)
+        axes.set_ylabel("bits per byte, test")
+        axes.margins(0.15)
+        page.picture(figure)
+    page.table(
+        ["method", "bytes per forward step", "bytes/s", "tokens/s"],
+        [
+            [
+                method["method"],
+                f"{method['served_bytes_per_step']:.2f}",
+                f"{method['served_bytes_per_s']:,.0f}",
+                f"{method['served_tokens_per_s']:,.0f}",
+            ]
+            for method in sorted(methods, key=lambda method: -method["served_bytes_per_step"])
+        ],
+        caption=f"Generating {methods[0]['served_rows']} rows with the key-value cache, on this machine.",
+    )
+
+
+def _positions(page: Page, methods: Sequence[Measures]) -> None:
+    page.section(
+        "By position",
+        "Bits per byte of the tokens at each place of the context, over the method's mean bytes per token: how fast "
+        "what was read before pays off.",
+    )
+    figure, axes = new_figure(height=3.6)
+    for method, color in zip(methods, COLORS, strict=False):
+        places = method["runs"][0]["by_context_position"]
+        axes.plot([high for _, high, _, _ in places], [bits for *_, bits, _ in places], "o-", color=color,
+                  markersize=3, label=method["method"])  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.set_xlabel("up to this position in the context, tokens")
+    axes.set_ylabel("bits per byte")
+    axes.legend(frameon=False)
+    page.picture(figure)
+    columns = max(method["window_tokens"] for method in methods)
+    page.table(
+        ["method", *(f"token {number + 1} of a window" for number in range(columns))],
+        [
+            [method["method"], *(f"{share:.1%}" for share in method["runs"][0]["accuracy_by_window_position"])]
+            + [""] * (columns - method["window_tokens"])
+            for method in methods
+        ],
+        caption="The share of tokens that the model held for the most probable, by their place in the code's window.",
+    )
+
+
+def _samples(page: Page, methods: Sequence[Measures]) -> None:
+    page.section(
+        "Samples", "The beginning of a held-out document, continued by each model (temperature 0.7, top-p 0.95)."
+    )
+    for method in methods:
+        page.text(method["method"], note=True)
+        sample = method["samples"][0]
+        page.text_box(sample["prompt"], sample["text"])

@@ -1,0 +1,128 @@
+"""What turns text into the ids of a language model: our codes, the paper's, raw bytes, SentencePiece.
+
+All of them give model ids (`models.equal_info.ids`): 0 pads, 1 ends a document, text begins at 2. A method's name in
+gin and in reports:
+
+    pruned:4096           a code, one token a window
+    delay:65536/8         a code's 16 bits as two tokens of 8, the paper's small vocabulary
+    bytes                 UTF-8 bytes, as ByT5 reads them
+    sentencepiece:4096    SentencePiece BPE, lossless settings
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.equal_info.codec import Codec
+from models.equal_info.ids import SPECIAL_IDS, codes_of_ids, ids_of_codes
+from shammie.errors import UserError
+from workflows.compare_codes import spec_of
+
+BYTES = "bytes"
+SENTENCEPIECE = "sentencepiece"
+IN_BYTES = "/8"
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """Text to model ids and back.
+
+    Attributes:
+        name: the method's name.
+        vocab_size: of a model that reads it, padding and end of document included.
+        made_with: identifies it: a codec's fingerprint, or a name with what it was trained to.
+        encode: documents to their ids, without the end; int32 [tokens] each.
+        decode: ids of text to bytes.
+        window_tokens: tokens that one window of the code takes.
+    """
+
+    name: str
+    vocab_size: int
+    made_with: str
+    encode: Callable[[Sequence[bytes]], list[np.ndarray]]
+    decode: Callable[[np.ndarray], bytes]
+    window_tokens: int = 1
+
+
+def code_of(method: str) -> str | None:
+    """The code that a method reads text with, as `spec_of` writes it; None for bytes and SentencePiece.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    scheme = method.partition(":")[0]
+    if method == BYTES:
+        return None
+    if scheme == SENTENCEPIECE:
+        _pieces(method)
+        return None
+    spec = spec_of(method.removesuffix(IN_BYTES))
+    if method.endswith(IN_BYTES) and spec.vocab_size != 1 << 16:
+        raise UserError(f"{method!r}: only codes of 16 bits are two of 8", "use a vocabulary of 65536")
+    return str(spec)
+
+
+def sentencepiece_vocab_size(method: str) -> int | None:
+    """The vocabulary that SentencePiece is to be trained to, where the method is SentencePiece."""
+    return _pieces(method) if method.partition(":")[0] == SENTENCEPIECE else None
+
+
+def _pieces(method: str) -> int:
+    size = method.partition(":")[2]
+    if not size.isdigit() or int(size) < 300:
+        raise UserError(f"{method!r} names no SentencePiece vocabulary", f"write {SENTENCEPIECE}:4096 (300 or more)")
+    return int(size)
+
+
+def of_codec(method: str, codec: Codec) -> Tokenizer:
+    """A code's tokenizer, with one token a window or, where the method's name ends in /8, two."""
+    known = codec.dictionary.node_of_code >= 0  # a model may draw a code that stands for nothing: it is left out
+
+    def text_of(codes: np.ndarray) -> bytes:
+        return codec.decode(codes[known[codes]])
+
+    if not method.endswith(IN_BYTES):
+        return Tokenizer(
+            method,
+            codec.vocab_size + SPECIAL_IDS,
+            codec.fingerprint,
+            lambda texts: [ids_of_codes(codes) for codes in codec.encode_batch(list(texts))],
+            lambda ids: text_of(codes_of_ids(ids)),
+        )
+
+    def encode(texts: Sequence[bytes]) -> list[np.ndarray]:
+        return [codes.astype(">u2").view(np.uint8).astype(np.int32) + SPECIAL_IDS
+                for codes in codec.encode_batch(list(texts))]  # fmt: skip
+
+    def decode(ids: np.ndarray) -> bytes:
+        halves = (np.asarray(ids) - SPECIAL_IDS).astype(np.uint8)
+        return text_of(halves[: len(halves) // 2 * 2].view(">u2").astype(np.int64))
+
+    return Tokenizer(method, 256 + SPECIAL_IDS, f"{codec.fingerprint}{IN_BYTES}", encode, decode, window_tokens=2)
+
+
+def of_bytes() -> Tokenizer:
+    """UTF-8 bytes."""
+    return Tokenizer(
+        BYTES,
+        256 + SPECIAL_IDS,
+        BYTES,
+        lambda texts: [np.frombuffer(text, np.uint8).astype(np.int32) + SPECIAL_IDS for text in texts],
+        lambda ids: (np.asarray(ids) - SPECIAL_IDS).astype(np.uint8).tobytes(),
+    )
+
+
+def of_sentencepiece(method: str, model: bytes) -> Tokenizer:
+    """A trained SentencePiece model; texts must be UTF-8."""
+    from workflows.peers import sentencepiece_of
+
+    peer = sentencepiece_of(model, method)
+    return Tokenizer(
+        method,
+        peer.vocab_size + SPECIAL_IDS,
+        f"{SENTENCEPIECE} {hashlib.sha256(model).hexdigest()}",
+        lambda texts: [np.asarray(row, np.int32) + SPECIAL_IDS for row in peer.encode(list(texts))],
+        lambda ids: peer.decode([(np.asarray(ids) - SPECIAL_IDS).tolist()])[0],
+    )

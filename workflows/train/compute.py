@@ -1,0 +1,158 @@
+"""What runs on the devices: the start, calls of one or many steps, and validation, compiled for a mesh.
+
+What a log line needs is summed up on the devices beside the state, so that the host looks at nothing between log lines.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from models.lm import DecoderLM, logical_axes
+from models.training import TrainState, initial_state, lm_loss, optimizer_of, scan_steps, train_step
+from workflows.train.config import TrainConfig
+from workflows.train.mesh import batch_sharding, rules_of, sharding, state_shardings
+
+# settings that no compiled code depends on
+NOT_COMPILED = (
+    "tokenizer",
+    "seed",
+    "keep",
+    "checkpoint_every",
+    "log_every",
+    "eval_every",
+    "eval_batches",
+    "steps_per_call",
+)
+KEPT = 2  # compiled runs; sweeps over seeds come one after the other
+Call = Callable[[TrainState, "Gathered", jax.Array], tuple[TrainState, "Gathered"]]
+
+
+class Gathered(NamedTuple):
+    """What has been counted since the last log line.
+
+    Attributes:
+        metrics: name to clu metric, merged over the steps.
+        first_bad: the first step (from 1 on) whose loss or gradient was not finite; 0 while there is none; int32 [].
+    """
+
+    metrics: Any
+    first_bad: jax.Array
+
+
+class Compute:
+    """The compiled parts of a run.
+
+    Args:
+        config: the run.
+        mesh: its devices.
+
+    Attributes:
+        places: of the pair (state, gathered), as `jax.ShapeDtypeStruct` with shardings.
+    """
+
+    def __init__(self, config: TrainConfig, mesh: Mesh) -> None:
+        self._mesh = mesh
+        # programs that run side by side on one processor can take each other's threads while their devices meet
+        self._one_by_one = mesh.size > 1 and jax.default_backend() == "cpu"
+        self._calls: dict[int, Call] = {}
+        self._loss = lm_loss(DecoderLM(config.model), config.z_loss)
+        optimizer = optimizer_of(config.optimizer, config.steps)
+        self._step = train_step(self._loss, optimizer, microbatches=config.microbatches)
+        whole = sharding(mesh)
+
+        def start(seed: Any) -> TrainState:
+            tokens = jnp.zeros((1, 2), jnp.int32)
+            params: Any = DecoderLM(config.model).init(jax.random.key(seed), tokens)["params"]
+            return initial_state(params, optimizer)
+
+        shapes = jax.eval_shape(start, 0)
+        state_places = state_shardings(mesh, shapes, logical_axes(config.model))
+        batch = jax.ShapeDtypeStruct((config.batch_size, config.length), jnp.int32)
+        metrics = jax.eval_shape(self._step, shapes, {"targets": batch})[1]
+        first_bad: Any = jax.ShapeDtypeStruct((), jnp.int32)
+        counted = Gathered(metrics, first_bad)
+        self._outputs = (state_places, jax.tree.map(lambda _: whole, counted))
+        self._whole = whole
+        self.places = jax.tree.map(
+            lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), (shapes, counted), self._outputs
+        )
+        # drawn once: on a processor its random numbers take longer to optimise than to draw
+        quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
+        self._start = self._in_mesh(jax.jit(start, out_shardings=state_places, compiler_options=quick))
+        # all sums: zero is where each begins
+        self.nothing = jax.jit(
+            lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), counted), out_shardings=self._outputs[1]
+        )
+        self._finite = jax.jit(_all_finite, out_shardings=whole)
+
+    def start(self, seed: int) -> tuple[TrainState, Gathered]:
+        """The state before the first step."""
+        return self._start(seed), self.nothing()
+
+    def batch_place(self, steps: int) -> Any:
+        """Where the batches of a call of so many steps lie."""
+        return batch_sharding(self._mesh, steps)
+
+    def call(self, steps: int) -> Call:
+        """A call of so many steps: (state, gathered, targets) to the next two; the state's memory is reused.
+
+        Its targets are int32 [B, L], or [steps, B, L] for more than one step.
+        """
+        if steps in self._calls:
+            return self._calls[steps]
+        run = self._step if steps == 1 else scan_steps(self._step)
+
+        def call(state: TrainState, gathered: Gathered, targets: jax.Array) -> tuple[TrainState, Gathered]:
+            after, metrics = run(state, {"targets": targets})
+            bad = ~(jnp.isfinite(metrics["loss"].compute()) & jnp.isfinite(metrics["gradient_norm"].compute()))
+            # steps count from 1: the first of this call is the state's step + 1
+            here = jnp.where(jnp.any(bad), state.step + 1 + jnp.argmax(bad.reshape(-1)), 0).astype(jnp.int32)
+            first_bad = jnp.where(gathered.first_bad > 0, gathered.first_bad, here)
+            summed = metrics if steps == 1 else {name: metric.reduce() for name, metric in metrics.items()}
+            merged = {name: gathered.metrics[name].merge(metric) for name, metric in summed.items()}
+            return after, Gathered(merged, first_bad)
+
+        # `gathered` is not given away: the host waits for the one of some calls ago
+        self._calls[steps] = self._in_mesh(jax.jit(call, donate_argnums=0, out_shardings=self._outputs))
+        return self._calls[steps]
+
+    @functools.cached_property
+    def evaluate(self) -> Callable[[Any, jax.Array], Any]:
+        """(params, targets [B, L]) to metrics."""
+
+        def evaluate(params: Any, targets: jax.Array) -> Any:
+            return self._loss(params, {"targets": targets})[1]
+
+        return self._in_mesh(jax.jit(evaluate, out_shardings=self._whole))
+
+    def is_finite(self, state: TrainState) -> bool:
+        """Whether every parameter is finite; waits for the device."""
+        return bool(self._finite(state.params))
+
+    def _in_mesh(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def inside(*arguments: Any) -> Any:
+            with rules_of(self._mesh):
+                found = function(*arguments)
+            return jax.block_until_ready(found) if self._one_by_one else found
+
+        return inside
+
+
+def compute_of(config: TrainConfig, mesh: Mesh) -> Compute:
+    """The compiled parts of a run; runs that differ only in seed, data and logging share them."""
+    plain = {name: field.default for name, field in TrainConfig.__dataclass_fields__.items() if name in NOT_COMPILED}
+    return _compute_of(replace(config, **plain, data="any"), mesh)
+
+
+@functools.lru_cache(KEPT)
+def _compute_of(config: TrainConfig, mesh: Mesh) -> Compute:
+    return Compute(config, mesh)
+
+
+def _all_finite(params: Any) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(params)]))

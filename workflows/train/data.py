@@ -1,0 +1,155 @@
+"""From a folder to batches on the devices: found, checked, and loaded ahead of the steps that need them."""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+
+from seqio_tasks import layout, token_files
+from seqio_tasks.token_files import TokenFile
+from seqio_tasks.windows import Windows
+from shammie import files
+from shammie.errors import UserError
+from workflows.train.config import TrainConfig
+
+AHEAD = 2  # batches that wait on the devices
+T = TypeVar("T")
+
+
+def tokens_of(directory: str, split: str) -> TokenFile:
+    """A split of a folder of token files, or of a dataset of `beam_jobs.equal_info` (made flat once, in the cache).
+
+    Raises:
+        UserError: the folder is neither, or has no such split.
+    """
+    if token_files.has_tokens(directory, split):
+        return token_files.open_tokens(directory, split)
+    if layout.manifests(directory):
+        from beam_jobs.read_examples import read_targets  # brings Beam's packages, which token files do without
+
+        return token_files.tokens_of_dataset(directory, split, read_targets)
+    splits = [name.removesuffix(".tokens.json") for name in files.list_directory(directory)]
+    there = [name for name in splits if token_files.has_tokens(directory, name)]
+    if there:
+        raise UserError(
+            f"{directory} has no split {split!r}, only {', '.join(there)}",
+            f"write {token_files.tokens_name(split)} beside them",
+        )
+    raise UserError(
+        f"{directory} holds neither token files nor a dataset",
+        "make one with python -m beam_jobs.equal_info, or check the data folder",
+    )
+
+
+def windows_of(config: TrainConfig, split: str) -> tuple[Windows, TokenFile]:
+    """A split's windows, once its ids are known to be the model's.
+
+    Raises:
+        UserError: no such split, other ids, or too few of them for a batch.
+    """
+    tokens = tokens_of(config.data, split)
+    info, name = tokens.info, f"split {split} of {config.data}"
+    if config.tokenizer and info.made_with != config.tokenizer:
+        raise UserError(
+            f"{name} was made with {info.made_with[:40]}, not with tokenizer={config.tokenizer[:40]}",
+            "make it again with that one, or train another model on it",
+        )
+    if info.vocab_size > config.model.vocab_size:
+        raise UserError(
+            f"{name} has ids up to {info.vocab_size - 1}, beyond model.vocab_size={config.model.vocab_size}",
+            f"set the model's vocab_size to {info.vocab_size} or more, or use data of the model's own codec",
+        )
+    windows = Windows(tokens.ids, config.length, name=name)
+    windows.check_batch(config.batch_size)
+    return windows, tokens
+
+
+def validation_of(config: TrainConfig) -> list[np.ndarray]:
+    """This process's rows of the fixed validation batches, each int32 [batch_size / hosts, length].
+
+    Raises:
+        UserError: evaluation is on and there is no usable validation split.
+    """
+    if not config.eval_every:
+        return []
+    try:
+        windows, _ = windows_of(config, "validation")
+    except UserError as error:
+        raise UserError(error.problem, f"{error.cure}, or set eval_every=0 to train without validation") from error
+    count = min(config.eval_batches, windows.count // config.batch_size)
+    rows = np.arange(count * config.batch_size).reshape(count, config.batch_size)
+    return [windows.take(batch[jax.process_index() :: jax.process_count()]) for batch in rows]
+
+
+def on_devices(rows: np.ndarray, place: NamedSharding, batch_size: int) -> jax.Array:
+    """This process's rows of a batch, int32 [..., rows, length], as its part of the whole [..., batch_size, length]."""
+    if jax.process_count() == 1:
+        return jax.device_put(rows, place)
+    shape = (*rows.shape[:-2], batch_size, rows.shape[-1])
+    return jax.make_array_from_process_local_data(place, rows, shape)
+
+
+def load(config: TrainConfig, windows: Windows, first: int, steps: int) -> np.ndarray:
+    """This process's rows of steps `first` on; int32 [rows, length], or [steps, rows, length] for several steps."""
+    share: Any = {"host": jax.process_index(), "hosts": jax.process_count()}
+    batches = [windows.batch(config.seed, first + n, config.batch_size, **share) for n in range(steps)]
+    return batches[0] if steps == 1 else np.stack(batches)
+
+
+class Ahead(Iterator[T]):
+    """Items made by a thread while earlier ones are in use, in order; its error comes where the item would.
+
+    Args:
+        make: an input to its item.
+        inputs: in order.
+        depth: finished items that wait.
+    """
+
+    def __init__(self, make: Callable[[Any], T], inputs: Iterable[Any], depth: int = AHEAD) -> None:
+        self._queue: queue.Queue[Callable[[], T]] = queue.Queue(depth)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(make, inputs), name="batches", daemon=True)
+        self._thread.start()
+
+    def _work(self, make: Callable[[Any], T], inputs: Iterable[Any]) -> None:
+        try:
+            for one in inputs:
+                item = make(one)
+                self._put(lambda item=item: item)
+                del item  # the queue alone keeps it: it may be a large array on a device
+                if self._over.is_set():
+                    return
+            error: BaseException = StopIteration()
+        except BaseException as raised:
+            error = raised
+        self._put(lambda: _raise(error))
+
+    def _put(self, take: Callable[[], T]) -> None:
+        while not self._over.is_set():
+            try:
+                return self._queue.put(take, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def __next__(self) -> T:
+        if self._over.is_set():
+            raise StopIteration
+        take = self._queue.get()
+        try:
+            return take()
+        except BaseException:
+            self._over.set()
+            raise
+
+    def close(self) -> None:
+        """Stops the thread; nothing can be taken after it."""
+        self._over.set()
+        self._thread.join()
+
+
+def _raise(error: BaseException) -> Any:
+    raise error

@@ -1,0 +1,229 @@
+"""The run: resume or start, call after call of steps, log, validate, save, and stop when asked."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from models.lm.flops import training_flops_per_token
+from models.training import TrainState, schedule_of
+from shammie import files, lock
+from shammie.errors import UserError
+from shammie.progress import Progress
+from workflows.train.checkpoints import Checkpoints
+from workflows.train.compute import Compute, Gathered, compute_of
+from workflows.train.config import TrainConfig, check_devices
+from workflows.train.data import Ahead, load, on_devices, validation_of, windows_of
+from workflows.train.mesh import make_mesh
+from workflows.train.metric_log import MetricLog, Row
+from workflows.train.stopping import any_asked, stop_signals
+
+CONFIG = "config.json"
+CALLS_AHEAD = 2  # calls that the device is given before the oldest has ended: enough to never idle
+OnLog = Callable[[Row], Any]
+Evaluate = Callable[[Any], Mapping[str, float]]
+
+
+class NotFinite(UserError):
+    """The loss, its gradient or a parameter is no longer finite."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run: its last state (on the devices), all its log rows (on process 0), and the steps done."""
+
+    state: TrainState
+    rows: list[Row]
+    steps_done: int
+
+
+def train(
+    config: TrainConfig,
+    out: str,
+    on_log: OnLog | None = None,
+    *,
+    evaluate: Evaluate | None = None,
+    what: str = "train",
+) -> TrainResult:
+    """Trains, or resumes, to config.steps.
+
+    Args:
+        config: the run.
+        out: folder of its checkpoints, metrics.jsonl, event files and config.json; made where missing.
+        on_log: called with each new row, on process 0.
+        evaluate: parameters to what every config.eval_every steps is logged, instead of the validation split's loss.
+        what: names the run in its progress line.
+
+    Raises:
+        NotFinite: the loss is no longer finite.
+        UserError: data, devices or an earlier run in `out` do not fit the config.
+        KeyboardInterrupt: the run was asked to stop; it is saved, and resumes when called again.
+    """
+    hosts, first_process = jax.process_count(), jax.process_index() == 0
+    mesh = make_mesh(*check_devices(config, devices=jax.device_count(), hosts=hosts))
+    windows, tokens = windows_of(config, "train")
+    validation = [] if evaluate else validation_of(config)
+    files.make_directory(out)
+    with ExitStack() as stack:
+        if first_process:
+            stack.enter_context(lock.holding(out, if_dead=f"remove {files.join(out, lock.LOCK)}"))
+        checkpoints = Checkpoints(out, config.identity(tokens.info.sha256), config.keep)
+        stack.callback(checkpoints.close)
+        step = checkpoints.latest() or 0
+        if step:
+            checkpoints.check(step)
+        if step > config.steps:
+            raise UserError(f"{out} holds a run of {step} steps, beyond steps={config.steps}", "choose another --out")
+        compute = compute_of(config, mesh)
+        state, gathered = checkpoints.restore(step, compute.places) if step else compute.start(config.seed)
+        log = None
+        if first_process:
+            files.write_json(files.join(out, CONFIG), config.to_json())
+            log = MetricLog(out, step)
+            stack.callback(log.close)
+        run = _Run(config, out, compute, checkpoints, log, on_log, validation, evaluate, what)
+        batches = Ahead(
+            lambda call: on_devices(load(config, windows, *call), compute.batch_place(call[1]), config.batch_size),
+            calls(config, step),
+        )
+        stack.callback(batches.close)
+        state = run.to_the_end(state, gathered, step, batches)
+        return TrainResult(state, log.rows if log else [], config.steps)
+
+
+def calls(config: TrainConfig, step: int) -> Iterator[tuple[int, int]]:
+    """The calls of a run from a step on: (steps done before, steps in it); a resumed run has the same ones."""
+    while step < config.steps:
+        size = config.steps_per_call
+        if step % size or step + size > config.steps:
+            size = 1
+        yield step, size
+        step += size
+
+
+class _Run:
+    """The parts that a run's loop works with."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        out: str,
+        compute: Compute,
+        checkpoints: Checkpoints,
+        log: MetricLog | None,
+        on_log: OnLog | None,
+        validation: list[np.ndarray],
+        evaluate: Evaluate | None,
+        what: str,
+    ) -> None:
+        self.config, self.out, self.compute, self.checkpoints = config, out, compute, checkpoints
+        self.log, self.on_log, self.validation = log, on_log, validation
+        self.evaluate, self.what = evaluate or self._validate, what
+        self._learning_rate = jax.jit(schedule_of(config.optimizer, config.steps))
+        self._flops_per_token = training_flops_per_token(config.model, config.length)
+        self._saved = checkpoints.latest()
+
+    def to_the_end(self, state: TrainState, gathered: Gathered, step: int, batches: Iterator[jax.Array]) -> TrainState:
+        config, hosts = self.config, jax.process_count()
+        begun: set[int] = set()
+        waiting: deque[Gathered] = deque()
+        clock_step, clock = step, time.perf_counter()
+        note = ""
+        with ExitStack() as stack:
+            stop = stack.enter_context(stop_signals())
+            progress = stack.enter_context(Progress(self.what, config.steps, "steps", start=step)) if self.log else None
+            for _, size in calls(config, step):
+                state, gathered = self.compute.call(size)(state, gathered, next(batches))
+                step += size
+                waiting.append(gathered)
+                if len(waiting) > CALLS_AHEAD:
+                    jax.block_until_ready(waiting.popleft().first_bad)
+                if size not in begun:  # the time of compiling says nothing about the speed
+                    begun.add(size)
+                    jax.block_until_ready(gathered.first_bad)
+                    clock_step, clock = step, time.perf_counter()
+                row = None
+                if self._due(step, config.log_every) or self._due(step, config.eval_every):
+                    row = self._row(state, gathered, step, clock_step, clock)
+                    note = f"loss {row['loss']:.4f}, {row['tokens_per_s']:,.0f} tokens/s"
+                    gathered = self.compute.nothing()
+                    waiting.clear()
+                if self._due(step, config.checkpoint_every):
+                    self._save(state, gathered, step)
+                if progress:
+                    progress.to(step, note)
+                if row:
+                    self._tell(row)
+                    clock_step, clock = step, time.perf_counter()
+                if step < config.steps and any_asked(stop, hosts=hosts, at_log_point=bool(row)):
+                    self._save(state, gathered, step)
+                    self.checkpoints.close()
+                    print(f"{self.what}: stopped after step {step}, saved in {self.out}", file=sys.stderr)
+                    raise KeyboardInterrupt
+        return state
+
+    def _due(self, step: int, every: int) -> bool:
+        return step == self.config.steps or bool(every and step % every == 0)
+
+    def _row(self, state: TrainState, gathered: Gathered, step: int, since_step: int, since: float) -> Row:
+        host = jax.device_get(gathered)
+        seconds = time.perf_counter() - since
+        self._refuse_bad(int(host.first_bad))
+        config = self.config
+        done = step - since_step
+        speed = done / seconds if done else 0.0  # none is known of a row that is all compiling
+        tokens = step * config.tokens_per_step
+        row: Row = {
+            "step": step,
+            **{name: float(metric.compute()) for name, metric in host.metrics.items()},
+            "learning_rate": float(self._learning_rate(step - 1)),
+            "tokens": tokens,
+            "flops": tokens * self._flops_per_token,
+            "steps_per_s": speed,
+            "tokens_per_s": speed * config.tokens_per_step,
+        }
+        if config.eval_every and self._due(step, config.eval_every):
+            row |= self.evaluate(state.params)
+        if self.log:
+            self.log.add(row)
+        return row
+
+    def _tell(self, row: Row) -> None:
+        if self.on_log and self.log:
+            self.on_log(row)
+
+    def _validate(self, params: Any) -> Row:
+        place, total = self.compute.batch_place(1), None
+        for rows in self.validation:
+            metrics = self.compute.evaluate(params, on_devices(rows, place, self.config.batch_size))
+            total = {name: total[name].merge(one) for name, one in metrics.items()} if total else metrics
+        host: Any = jax.device_get(total)
+        return {f"validation_{name}": float(host[name].compute()) for name in ("loss", "accuracy")}
+
+    def _save(self, state: TrainState, gathered: Gathered, step: int) -> None:
+        if self._saved == step:
+            return
+        self._refuse_bad(int(gathered.first_bad))
+        if not self.compute.is_finite(state):
+            self._refuse_bad(step)
+        self.checkpoints.save(step, (state, gathered))
+        self._saved = step
+        if self.log:
+            self.log.flush()
+
+    def _refuse_bad(self, step: int) -> None:
+        if not step:
+            return
+        good = self.checkpoints.latest()
+        kept = f"checkpoint {good} in {self.out} is the last good one" if good else "no checkpoint was saved before it"
+        raise NotFinite(
+            f"the loss, its gradient or a parameter is not finite at step {step} ({kept})",
+            f"lower optimizer.learning_rate={self.config.optimizer.learning_rate:g} or set optimizer.clip_norm,"
+            " and train into another --out",
+        )

@@ -1,0 +1,81 @@
+"""Where a run's numbers go: one JSON line per log point, and TensorBoard event files beside it."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from shammie import files
+
+ROWS, EVENTS = "metrics.jsonl", "tensorboard"
+Row = dict[str, Any]
+
+
+class MetricLog:
+    """The rows of a run, kept across its resumptions: every step has at most one.
+
+    A remote file cannot be appended to: there the rows are written whole at each `flush`, and event files are left out.
+
+    Args:
+        out: the run's folder, which exists.
+        step: where the run begins or resumes; rows of later steps, from before a kill, are dropped.
+
+    Attributes:
+        rows: all rows so far.
+    """
+
+    def __init__(self, out: str, step: int) -> None:
+        self._path = files.join(out, ROWS)
+        self.rows = [row for row in read_rows(self._path) if row["step"] <= step]
+        self._local = files.is_local(out)
+        self._write_whole()
+        self._file = open(self._path, "ab") if self._local else None
+        self._events: Any = None
+        if self._local:
+            from tensorboardX import SummaryWriter
+
+            # TensorBoard hides what an earlier process wrote beyond this step
+            self._events = SummaryWriter(files.join(out, EVENTS), purge_step=step + 1 if step else None)
+
+    def add(self, row: Row) -> None:
+        """Adds the row of a step; it is on disk when this returns."""
+        self.rows.append(row)
+        if self._file:
+            self._file.write(_line(row))
+            self._file.flush()
+        if self._events:
+            for name, value in row.items():
+                if name != "step" and isinstance(value, int | float):
+                    self._events.add_scalar(name, value, row["step"])
+
+    def flush(self) -> None:
+        """Makes event files, and remote rows, as long as they should be."""
+        if self._events:
+            self._events.flush()
+        if not self._local:
+            self._write_whole()
+
+    def close(self) -> None:
+        """Flushes and closes."""
+        self.flush()
+        if self._file:
+            self._file.close()
+        if self._events:
+            self._events.close()
+
+    def _write_whole(self) -> None:
+        files.write_bytes(self._path, b"".join(map(_line, self.rows)))
+
+
+def read_rows(path: str) -> list[Row]:
+    """The whole lines of a metrics file; a last one that a kill cut short is left out."""
+    if not files.exists(path):
+        return []
+    lines = files.read_bytes(path).split(b"\n")[:-1]
+    return [json.loads(line) for line in lines]
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    # JSON has no NaN: a value that is none is left out
+    kept = {name: value for name, value in row.items() if not (isinstance(value, float) and not math.isfinite(value))}
+    return json.dumps(kept).encode() + b"\n"
