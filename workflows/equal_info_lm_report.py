@@ -114,7 +114,8 @@ def _answer(page: Page, methods: Sequence[Measures], told: Mapping[str, Any]) ->
         caption=f"Context: pieces of at most {context} tokens that see nothing before themselves; byte-matched: pieces "
         f"of about {context} bytes for every method. Except for bytes these are upper bounds, since one text has many "
         "token sequences and only one is counted. ± is the 95 % interval of the mean over seeds. MFLOPs/byte: one "
-        "forward pass. No method runs M1 here: the code is compiled.",
+        "forward pass. No method runs M1 here, the code is compiled; M1's own training took "
+        f"{told['m1_training_flops']:.2g} FLOPs, once for all codes, which are not in the budget.",
     )
     page.table(
         ["target", "asked", "reached", "distance"],

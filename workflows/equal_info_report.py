@@ -61,6 +61,7 @@ def _result(running: Running, rows: Sequence[Mapping[str, Any]], codec: Codec) -
         **read_json(join(running.input("corpus"), "corpus.json")),
         "m1_parameters": m1["m1_parameters"],
         "m1_held_out_bits_per_byte": m1["m1_held_out_bits_per_byte"],
+        "m1_training_flops": m1["m1_training_flops"],
         "seeds": running.config["seeds"],
         **read_json(join(running.input("readback"), "readback.json")),
     }

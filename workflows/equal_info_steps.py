@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from models.equal_info.codec import Codec
-from models.equal_info.m1 import M1, M1Config, bits_per_byte, train_m1
+from models.equal_info.m1 import M1, M1Config, bits_per_byte, train_m1, training_flops
 from models.equal_info.stability import edit_stability
 from models.lm import LMConfig
 from shammie.errors import UserError
@@ -110,7 +110,11 @@ def train(running: Running) -> dict[str, Any]:
     write_bytes(running.path("m1.bin"), m1.to_bytes())
     held_out = bits_per_byte(m1, _array(_texts(running, "validation", 2.0)))
     parameters = sum(np.size(leaf) for leaf in jax.tree.leaves(m1.params))
-    about = {"m1_held_out_bits_per_byte": held_out, "m1_parameters": int(parameters)}
+    about = {
+        "m1_held_out_bits_per_byte": held_out,
+        "m1_parameters": int(parameters),
+        "m1_training_flops": training_flops(config),
+    }
     write_json(running.path("m1.json"), {**about, "loss_bits_per_byte": curve})
     return about
 

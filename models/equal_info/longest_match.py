@@ -33,17 +33,24 @@ class LongestMatch:
         """The token nodes that a text is cut into; bool [N] and uint8 [bytes] to int32 [tokens of the text]."""
         return _segment(*self._edges, _deepest_tokens(self.trie.parent, tokens), self._depth, text)
 
-    def replacements(self, tokens: np.ndarray) -> np.ndarray:
-        """How many tokens each token's string would take if that token were gone.
+    def parts(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens that would stand in for each token if it were gone.
 
         Args:
             tokens: bool [N].
 
         Returns:
-            int64 [N]; 0 for what is no token, and for single bytes, which have no replacement.
+            The nodes that stand in, int32 [all parts], and int64 [N + 1]: node u's run from starts[u] to
+            starts[u + 1] - 1. What is no token has none, nor has a single byte.
         """
         deepest = _deepest_tokens(self.trie.parent, tokens)
-        return _replacements(*self._edges, self.trie.parent, self.trie.label, self._depth, tokens, deepest)
+        flat = np.empty(int(self._depth[tokens].sum()), np.int32)
+        starts = _parts(*self._edges, self.trie.parent, self.trie.label, self._depth, tokens, deepest, flat)
+        return flat[: starts[-1]], starts
+
+    def replacements(self, tokens: np.ndarray) -> np.ndarray:
+        """How many tokens each token's string would take if it were gone; bool [N] to int64 [N], see `parts`."""
+        return np.diff(self.parts(tokens)[1])
 
     def joined(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """The node of each first string with the second behind it, -1 where the trie has none; int32 [n] each."""
@@ -101,22 +108,28 @@ def _segment(keys, children, deepest_token, depth, text):
 
 
 @compiled
-def _replacements(keys, children, parent, label, depth, tokens, deepest_token):
-    count = np.zeros(len(parent), np.int64)
+def _parts(keys, children, parent, label, depth, tokens, deepest_token, flat):
+    starts = np.zeros(len(parent) + 1, np.int64)
     string = np.zeros(depth[-1], np.uint8)
+    count = 0
     for token in range(1, len(parent)):
-        first = deepest_token[parent[token]]
-        if not tokens[token] or first == 0:
+        starts[token] = count
+        part = deepest_token[parent[token]]
+        if not tokens[token] or part == 0:
             continue
         node = token
         for place in range(depth[token] - 1, -1, -1):
             string[place] = label[node]
             node = parent[node]
-        at, count[token] = depth[first], 1
+        flat[count], at = part, depth[part]
+        count += 1
         while at < depth[token]:
-            at += depth[deepest_token[_walk(keys, children, string, at, depth[token])]]
-            count[token] += 1
-    return count
+            part = deepest_token[_walk(keys, children, string, at, depth[token])]
+            flat[count] = part
+            at += depth[part]
+            count += 1
+    starts[len(parent)] = count
+    return starts
 
 
 @compiled

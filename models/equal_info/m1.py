@@ -19,6 +19,7 @@ import numpy as np
 
 from models.equal_info.coder import cumulative_frequencies
 from models.lm import DecoderLM, LMConfig
+from models.lm.flops import training_flops_per_token
 from models.training import (
     Metrics,
     OptimizerConfig,
@@ -95,6 +96,16 @@ def network_of(config: M1Config) -> RecurrentLM | DecoderLM:
     if config.kind == "recurrent":
         return RecurrentLM(config.width)
     return DecoderLM(replace(config.decoder, vocab_size=START + 1))
+
+
+def training_flops(config: M1Config) -> float:
+    """FLOPs of M1's training, counted as language models' are: matrix products, forward and both gradients."""
+    windows = config.steps * config.batch * config.window_bytes
+    if config.kind == "decoder":
+        decoder = replace(config.decoder, vocab_size=START + 1)
+        return windows * training_flops_per_token(decoder, config.window_bytes)
+    # three gates, each with one matrix for the input and one for the memory, then the logits
+    return windows * 3 * 2.0 * (6 * config.width**2 + 256 * config.width)
 
 
 def train_m1(

@@ -23,6 +23,7 @@ def test_ratios_are_of_turns_one_after_the_other() -> None:
     assert "NOT REACHED" in table.render()
 
 
+@pytest.mark.slow
 def test_a_tiny_run_measures_both(capfd: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)

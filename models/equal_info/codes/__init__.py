@@ -10,6 +10,6 @@ refuses a code whose `segment` reads otherwise, until the automaton can do it to
 
 from types import ModuleType
 
-from models.equal_info.codes import delay, full, greedy, pruned
+from models.equal_info.codes import delay, full, greedy, pruned, words
 
-CODES: dict[str, ModuleType] = {"greedy": greedy, "delay": delay, "full": full, "pruned": pruned}
+CODES: dict[str, ModuleType] = {"greedy": greedy, "delay": delay, "full": full, "pruned": pruned, "words": words}

@@ -8,6 +8,7 @@ string at a time, got wrong.
 
 import numpy as np
 
+from models.equal_info.codes.choosing import adjacent_pairs, best_kept, best_spelled
 from models.equal_info.dictionary import Dictionary, dictionary_of_nodes
 from models.equal_info.explore import Candidates, most_probable
 from models.equal_info.longest_match import LongestMatch, segment
@@ -65,22 +66,10 @@ def _shrink(
     """
     saved = np.bincount(pieces, minlength=len(tokens)) * (match.replacements(tokens) - 1)
     saved[match.trie.depth == 1] = np.iinfo(np.int64).max
-    present = np.flatnonzero(tokens)
-    ranked = present[np.lexsort((-log2_probability[present], -saved[present]))]
-    kept = np.zeros(len(tokens), bool)
-    kept[ranked[:size]] = True
-    return kept
+    return best_kept(tokens, saved, log2_probability, size)
 
 
 def _most_frequent_pairs(match: LongestMatch, tokens: np.ndarray, pieces: np.ndarray, count: int) -> np.ndarray:
     """The proposed strings, not yet tokens, that adjacent pieces of the text most often spell; bool [N]."""
-    nodes = len(tokens)
-    pairs, uses = np.unique(pieces[:-1].astype(np.int64) * nodes + pieces[1:], return_counts=True)
-    often = np.argsort(-uses, kind="stable")[: 8 * count]  # not all pairs spell a proposed string
-    spelled = match.joined((pairs[often] // nodes).astype(np.int32), (pairs[often] % nodes).astype(np.int32))
-    new = (spelled >= 0) & ~tokens[spelled]
-    gain = np.bincount(spelled[new], uses[often][new], nodes)
-    chosen = np.argsort(-gain, kind="stable")[:count]
-    grown = np.zeros(nodes, bool)
-    grown[chosen[gain[chosen] > 0]] = True
-    return grown
+    first, second, uses = adjacent_pairs(pieces, len(tokens))
+    return best_spelled(match, ~tokens, first, second, uses, count)

@@ -7,7 +7,16 @@ import pytest
 
 from models.equal_info.coder import cumulative_frequencies
 from models.equal_info.explore import reachable_windows
-from models.equal_info.m1 import M1, START, M1Config, bits_per_byte, network_of, train_m1
+from models.equal_info.m1 import (
+    M1,
+    START,
+    M1Config,
+    RecurrentLM,
+    bits_per_byte,
+    network_of,
+    train_m1,
+    training_flops,
+)
 from models.lm import LMConfig
 from shammie.errors import UserError
 
@@ -97,3 +106,14 @@ def test_what_cannot_be_trained_is_refused(code_text: np.ndarray) -> None:
         M1.from_bytes(b"garbage")
     with pytest.raises(ValueError, match="'lstm'"):
         M1Config(kind="lstm")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("width", [32, 128])
+def test_flops_of_the_recurrent_network_are_the_compilers_within_five_per_cent(width: int) -> None:
+    config = M1Config(width=width, steps=1, batch=64, window_bytes=1)
+    network = RecurrentLM(width)
+    memory, symbols = jnp.zeros((64, width)), jnp.zeros(64, jnp.int32)
+    params = network.init(jax.random.key(0), jnp.zeros((2, 3), jnp.int32))["params"]
+    read = jax.jit(lambda p, m, s: network.apply({"params": p}, m, s, method="one"))
+    counted = (read.lower(params, memory, symbols).compile().cost_analysis() or {})["flops"]
+    assert training_flops(config) / 3 == pytest.approx(counted, rel=0.1 if width < 100 else 0.05)

@@ -22,6 +22,7 @@ OPTIMIZER = OptimizerConfig(learning_rate=1e-2, warmup_steps=4)
 COMPILED: dict[str, Any] = {
     "jax_compilation_cache_dir": os.path.join(tempfile.gettempdir(), f"shammie-tests-xla-{os.getuid()}"),
     "jax_persistent_cache_min_compile_time_secs": 0.1,
+    "jax_disable_most_optimizations": True,  # compiling takes most of the time of these runs
 }
 SPEEDS = ("steps_per_s", "tokens_per_s")
 

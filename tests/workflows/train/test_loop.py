@@ -22,7 +22,7 @@ from workflows.train.loop import calls
 def by_hand(config):
     """Every step's metrics as floats, and the last state."""
     network, optimizer = DecoderLM(config.model), optimizer_of(config.optimizer, config.steps)
-    params = network.init(jax.random.key(config.seed), jnp.zeros((1, 2), jnp.int32))["params"]
+    params = jax.jit(network.init)(jax.random.key(config.seed), jnp.zeros((1, 2), jnp.int32))["params"]
     state = initial_state(params, optimizer)
     step = jax.jit(train_step(lm_loss(network, config.z_loss), optimizer))
     windows = Windows(open_tokens(config.data, "train").ids, config.length)
@@ -56,7 +56,8 @@ def test_rows_hold_what_the_steps_by_hand_give(config, tmp_path: Path) -> None:
         before = row["step"]
     assert ["validation_loss" in row for row in rows] == [False, True, False, True]
     windows = Windows(open_tokens(run.data, "validation").ids, 16)
-    metrics = lm_loss(DecoderLM(run.model), run.z_loss)(state.params, {"targets": windows.take(np.arange(12))})[1]
+    loss = jax.jit(lm_loss(DecoderLM(run.model), run.z_loss))
+    metrics = loss(state.params, {"targets": windows.take(np.arange(12))})[1]
     assert rows[-1]["validation_loss"] == pytest.approx(float(metrics["loss"].compute()), rel=1e-4)
     assert rows[-1]["validation_accuracy"] == pytest.approx(float(metrics["accuracy"].compute()), abs=0.01)
     assert json.loads((tmp_path / "config.json").read_text())["steps"] == 10

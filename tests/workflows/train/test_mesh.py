@@ -76,6 +76,7 @@ def test_two_devices_compute_what_one_does(kit, toy, tmp_path: Path) -> None:
         assert_alike(tmp_path, "one", name)
 
 
+@pytest.mark.slow
 def test_two_processes_compute_what_one_does(kit, toy, tmp_path: Path) -> None:
     with socket.socket() as chosen:
         chosen.bind(("localhost", 0))
