@@ -52,10 +52,11 @@ def _result(running: Running, rows: Sequence[Mapping[str, Any]], codec: Codec) -
     for better, worse in (("full-65536", "greedy-65536"), ("pruned-65536", "greedy-65536")):
         if better in density and worse in density:
             result[f"{better.split('-')[0]}_over_greedy_density"] = density[better] / density[worse]
-    for row in rows:
-        ours = f"pruned-{row['name'].rsplit(' ', 1)[-1]}"
-        if not row["ours"] and ours in density:
-            result[f"pruned_over_{_word(row['name'])}_density"] = density[ours] / row["bytes_per_token"]
+    for scheme in ("pruned", "words"):
+        for row in rows:
+            ours = f"{scheme}-{row['name'].rsplit(' ', 1)[-1]}"
+            if not row["ours"] and ours in density:
+                result[f"{scheme}_over_{_word(row['name'])}_density"] = density[ours] / row["bytes_per_token"]
     m1 = read_json(join(running.input("m1"), "m1.json"))
     result |= {
         **read_json(join(running.input("corpus"), "corpus.json")),

@@ -35,7 +35,9 @@ class LMSettings:
         methods: what text is read with (see `workflows.tokenizers`); none trains no language model.
         model: the network; each method puts its own vocabulary in.
         training_flops: of each model.
+        optimizer: what all are trained with; its learning rate is replaced by each of these.
         learning_rates: peaks to try, each with the first seed; the best on validation text trains the other seeds.
+        warmup_share: the part of a run's steps that its warm-up takes.
         seeds: of parameters and batches.
         length: tokens of a training window.
         batch_size: windows of a step.
@@ -48,7 +50,9 @@ class LMSettings:
     methods: Sequence[str] = ()
     model: LMConfig = field(default_factory=LMConfig)
     training_flops: float = 3e12
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     learning_rates: Sequence[float] = (3e-3,)
+    warmup_share: float = 0.05
     seeds: Sequence[int] = (0,)
     length: int = 256
     batch_size: int = 4
@@ -185,7 +189,9 @@ def _run(method: Method, rate: float, seed: int) -> dict[str, Any]:
     every = max(1, steps // settings.curve_points)
     training = TrainConfig(
         model=method.config,
-        optimizer=OptimizerConfig(learning_rate=rate, warmup_steps=max(1, steps // 20)),
+        optimizer=replace(
+            settings.optimizer, learning_rate=rate, warmup_steps=max(1, int(steps * settings.warmup_share))
+        ),
         data=method.data,
         tokenizer=method.tokenizer.made_with,
         length=settings.length,
@@ -256,7 +262,8 @@ def _by_position(
 
 def settings_of(config: dict[str, Any]) -> LMSettings:
     """The settings that a step's config holds as JSON."""
-    return LMSettings(**{**config, "model": LMConfig(**config["model"])})
+    parts = {"model": LMConfig(**config["model"]), "optimizer": OptimizerConfig(**config["optimizer"])}
+    return LMSettings(**{**config, **parts})
 
 
 def settings_json(settings: LMSettings) -> dict[str, Any]:

@@ -43,12 +43,17 @@ SYSTEMS: dict[str, System] = {
         System(
             "equal_info",
             "arXiv:2404.03626",
-            "a neural compressor turned into a lossless codec at tokenizer speed",
+            "a neural compressor turned into a lossless codec at tokenizer speed, and language models over its tokens",
             (
-                Experiment("main", "gin/equal_info/main.gin", "every code on real text, beside the peers", "7"),
-                Experiment("tiny", "gin/equal_info/tiny.gin", "the whole path, at toy size; no claims", "0.5"),
                 Experiment(
-                    "small", "gin/equal_info/small.gin", "seeds and intervals behind the README's numbers", "30"
+                    "main",
+                    "gin/equal_info/main.gin",
+                    "every code and its language model on real text, beside the peers",
+                    "13",
+                ),
+                Experiment("tiny", "gin/equal_info/tiny.gin", "the whole path, at toy size; no claims", "1"),
+                Experiment(
+                    "small", "gin/equal_info/small.gin", "seeds and intervals behind the README's numbers", "90"
                 ),
                 Experiment("default", "gin/equal_info/default.gin", "the codec that ships, from text of yours", "15"),
                 Experiment("paper", "gin/equal_info/paper.gin", "the paper's model sizes", "a cluster"),

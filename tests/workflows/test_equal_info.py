@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pytest
 from models.equal_info.codec import Codec
 from models.equal_info.codes import full
 from models.equal_info.m1 import M1, M1Config, network_of
-from models.lm import LMConfig
+from models.lm import DecoderLM, LMConfig
+from models.lm.flops import steps_for
 from workflows import equal_info, gin_config
 from workflows.cli import main
 from workflows.compare_codes import CodeSpec, build, spec_of
 from workflows.dag import load_records, plan
 from workflows.equal_info_report import _spans
+from workflows.language_models import settings_of
 from workflows.parquet_corpus import CorpusWriter, sample_documents
 
 TINY = ["--size", "tiny"]
@@ -67,7 +70,8 @@ def test_the_dataset_is_of_the_codec_in_the_result(tiny_run: Path) -> None:
 def test_the_report_is_one_page_that_needs_nothing_else(tiny_run: Path) -> None:
     page = (tiny_run / "report.html").read_text()
     headings = re.findall(r"<h2>(.*?)</h2>", page)
-    assert headings[:3] == ["Density", "Speed", "Density against learnability"]
+    assert headings[0] == "Language models at equal training FLOPs"
+    assert {"Density", "Speed", "Density against learnability", "Learning", "Samples"} <= set(headings)
     assert {"Windows over a sample", "Small edits", "M1", "Make it again"} <= set(headings)
     assert page.count("<svg") >= 7
     addresses = set(re.findall(r'(?:src|href|url)\s*[=(]\s*["\']?(https?:[^"\')]*)', page))
@@ -80,6 +84,26 @@ def test_the_report_is_one_page_that_needs_nothing_else(tiny_run: Path) -> None:
         assert "".join(f"<td>{cell}</td>" for cell in cells) in shown
         assert f"<td>{row['stability']['changed_tokens']:.1f}</td>" in shown
     assert "<td>5.31</td>" in shown  # the paper's greedy windows
+
+
+def test_language_models_read_the_dataset_and_token_files_and_are_in_the_report(tiny_run: Path) -> None:
+    result = json.loads((tiny_run / "result.json").read_text())
+    told = {lm["method"]: lm for path in tiny_run.glob("lm-*/lm.json") for lm in [json.loads(path.read_text())]}
+    assert set(told) == {"pruned:4096", "words:1024", "bytes"}
+    page = (tiny_run / "report.html").read_text()
+    for method, lm in told.items():
+        assert lm["training_flops"] == pytest.approx(3e9, rel=0.05)
+        bits = lm["runs"][0]["bits_per_byte"]
+        assert 2 < bits < 8
+        assert result[f"lm_{method.replace(':', '_')}_bits_per_byte"] == bits
+        assert f"<td>{method}</td>" in page
+        assert f"<td>{bits:.4f}</td>" in page
+    ratio = result["lm_pruned_4096_bits_per_byte"] / result["lm_bytes_bits_per_byte"]
+    assert result["best_over_bytes_bits_per_byte"] == pytest.approx(ratio)
+    # the model over the dataset's own code has no token files of its own, the other two have
+    made_with = [json.loads(path.read_text())["made_with"] for path in tiny_run.glob("tokens-*/train.tokens.json")]
+    assert len(made_with) == 2
+    assert result["codec_fingerprint"] not in made_with
 
 
 def test_everything_is_cached_and_a_changed_number_reruns_its_dependants_only(tiny_run: Path) -> None:
@@ -222,6 +246,21 @@ def test_the_papers_model_has_the_papers_size() -> None:
     shapes = jax.eval_shape(network_of(config).init, jax.random.key(0), jnp.zeros((1, 8), jnp.int32))["params"]
     total = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     assert 3_145_728 < total < 3_145_728 + 2 * 257 * 256 + 3 * 128 * 64 + 8 * 256
+
+
+def test_the_papers_language_model_has_the_papers_size_and_length() -> None:
+    """arXiv:2404.03626 Table 4, 25m: 25.2 million, and 200,000 steps of 256 x 512 tokens where a token has 16 bits."""
+    (report,) = _steps("paper")
+    by_method = {step.config["method"]: step for name, step in report.inputs.items() if name.startswith("lm_")}
+    settings = settings_of(by_method["delay:65536"].config["lm"])
+    assert settings.model.block_parameters() == 25_165_824
+    assert (settings.length, settings.batch_size, settings.optimizer.name) == (512, 256, "adafactor")
+    config = replace(settings.model, vocab_size=65538)
+    steps = steps_for(config, training_flops=settings.training_flops, batch_size=256, length=512)
+    assert steps == pytest.approx(200_000, rel=0.01)
+    shapes = jax.eval_shape(DecoderLM(config).init, jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"]
+    total = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    assert total == 25_165_824 + 2 * 65538 * 512 + 6 * 128 * 64 + 13 * 512
 
 
 def test_small_has_seeds_and_each_measures_anew() -> None:

@@ -26,7 +26,7 @@ def _check(tokenizer: tokenizers.Tokenizer) -> None:
 
 
 def test_codes_are_lossless_in_one_token_or_two(codec: Codec) -> None:
-    whole, halves = tokenizers.of_codec("pruned:65536", codec), tokenizers.of_codec("pruned:65536/8", codec)
+    whole, halves = tokenizers.of_codec("words:65536", codec), tokenizers.of_codec("words:65536/8", codec)
     _check(whole)
     _check(halves)
     assert (whole.vocab_size, halves.vocab_size) == (65538, 258)

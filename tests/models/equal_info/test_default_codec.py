@@ -8,14 +8,14 @@ import shammie
 from models.equal_info.codec import Codec
 from workflows.corpus import by_split, embedded_documents
 
-FINGERPRINT = "718771cbfac43f9e53c0230cae862d0bcd8e6a88449c576bc5093827b4ecbd85"
+FINGERPRINT = "dfc5342e71075cf8827b532d0b8b6912419c0d7f13f18e35ece3757e3ab7cb5c"
 
 
 def test_it_is_the_one_that_was_released() -> None:
     """Datasets name this fingerprint: another default is another release, and goes into BUILD_NOTES."""
     codec = shammie.Codec.default()
     assert codec.fingerprint == FINGERPRINT
-    assert (codec.scheme, codec.vocab_size, codec.window_bits) == ("pruned", 65_536, 16)
+    assert (codec.scheme, codec.vocab_size, codec.window_bits) == ("words", 65_536, 16)
     assert codec.lossless
     assert Codec.load("default") is codec
     assert len(resources.files("models.equal_info").joinpath("default.codec").read_bytes()) < 500_000
@@ -43,6 +43,6 @@ def test_a_whole_corpus_comes_back_and_is_dense_where_it_never_looked() -> None:
 def test_known_text_has_known_tokens() -> None:
     codec = Codec.default()
     codes = codec.encode(b"import numpy as np\n\nThe quick brown fox jumps over the lazy dog.\n")
-    tokens = b"import n|ump|y as |np|\n\nThe |quic|k |brow|n fo|x |jump|s over |the l|az|y do|g.\n"
+    tokens = b"import |nump|y |as |np|\n\nThe |quic|k |brow|n |fo|x |jump|s |over the |laz|y |dog|.\n"
     assert b"|".join(codec.decode([code]) for code in codes) == tokens
     assert codes.dtype == np.uint16
