@@ -1,4 +1,4 @@
-"""A split of token ids as one flat file, and the windows that language models train on.
+"""A split of token ids as one flat file (the windows that are cut from it are in `seqio_tasks.windows`).
 
     train.tokens         little-endian uint16 where the vocabulary fits, else int32; no header, so that it can be mapped
     train.tokens.json    what it holds, and its sha256; written last: without it there is no split
@@ -9,6 +9,7 @@ This module imports no TensorFlow, so that jobs and workflows may import it.
 
 import hashlib
 import os
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -176,11 +177,12 @@ def tokens_of_dataset(directory: str, split: str, read_shard: ReadShard) -> Toke
         )
     shards, config = found[split]["shards"], found[split]["config"]
     key = files.digest([FORMAT_VERSION, config["codec_vocab_size"], [shard["sha256"] for shard in shards]])
-    folder = str(files.cache_directory() / "tokens" / key[:32])
-    if not has_tokens(folder, split):
+    folder = files.cache_directory() / "tokens" / key[:32]
+    if not has_tokens(str(folder), split):
+        beside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}")  # another process may be making the same
         rows = (row for shard in shards for row in read_shard(files.join(directory, shard["name"])))
         write_tokens(
-            folder,
+            str(beside),
             split,
             rows,
             vocab_size=config["codec_vocab_size"] + 2,
@@ -188,4 +190,8 @@ def tokens_of_dataset(directory: str, split: str, read_shard: ReadShard) -> Toke
             made_with=config["codec_fingerprint"],
             ended=True,
         )
-    return open_tokens(folder, split)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (tokens_name(split), about_name(split)):  # both have the same bytes whoever makes them
+            os.replace(beside / name, folder / name)
+        beside.rmdir()
+    return open_tokens(str(folder), split)

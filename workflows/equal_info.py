@@ -21,11 +21,11 @@ from workflows.compare_codes import spec_of, specs_of
 from workflows.corpus import embedded_documents, manifest
 from workflows.dag import Source, Step, source_of_files
 from workflows.language_models import LMSettings, settings_json
-from workflows.tokenizers import IN_BYTES, code_of
+from workflows.tokenizers import IN_BYTES, code_of, sentencepiece_of_method
 
 # What steps lasted on 2 CPU cores, for the estimates of `shammie plan`.
 STEP_S = 0.07
-COMPILE_S = {"pruned": 30}
+COMPILE_S = {"pruned": 30, "words": 30}
 PEERS_S_PER_MB = 12
 LM_FLOPS_PER_S = 5e10
 LM_MEASURE_S = 25
@@ -83,7 +83,7 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
         beam_flags: go to Beam as they are.
     """
     chosen = settings or Settings()
-    if chosen.peer_vocab_sizes:
+    if chosen.peer_vocab_sizes or any(map(sentencepiece_of_method, chosen.lm.methods)):
         peers.check_installed()
     corpus = _corpus(chosen, tuple(input))
     code = str(spec_of(chosen.code))
@@ -169,7 +169,7 @@ def _language_model(settings: Settings, method: str, corpus: Step, codes: Step, 
             equal_info_lm.write_method_tokens,
             config={"method": method, "train_mb": settings.train_mb},
             inputs=inputs,
-            code=("workflows.tokenizers", "seqio_tasks.token_files"),
+            code=("workflows.tokenizers", "workflows.peers", "seqio_tasks.token_files", "models.equal_info.codec"),
         )
     runs = len(settings.lm.learning_rates) + len(settings.lm.seeds) - 1
     return Step(
@@ -178,7 +178,15 @@ def _language_model(settings: Settings, method: str, corpus: Step, codes: Step, 
         config={"method": method, "lm": settings_json(settings.lm)},
         inputs={**inputs, "tokens": tokens},
         lasts=duration(runs * settings.lm.training_flops / LM_FLOPS_PER_S + LM_MEASURE_S),
-        code=("workflows.language_models", "workflows.train", "models.lm", "models.training"),
+        code=(
+            "workflows.language_models",
+            "workflows.serving",
+            "workflows.tokenizers",
+            "workflows.train",
+            "seqio_tasks.windows",
+            "models.lm",
+            "models.training",
+        ),
     )
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from models.lm.artefact import TrainedLM
 from models.lm.decoding import Sampling
 from seqio_tasks.token_files import write_tokens
@@ -16,6 +18,7 @@ from workflows.serving import continued, serving_speed, text_of
 from workflows.tokenizers import Tokenizer
 
 SENTENCEPIECE_MODEL = "sentencepiece.model"
+ENCODED_AT_ONCE = 256
 SERVED_ROWS = 8
 SERVED_TOKENS = 192
 SAMPLES = 3
@@ -26,24 +29,30 @@ PROMPT_BYTES = 160
 def write_method_tokens(running: Running) -> dict[str, Any]:
     """Writes a method's training tokens; SentencePiece is trained first, on the text that pruning saw."""
     method, corpus = running.config["method"], running.input("corpus")
-    if vocab_size := tokenizers.sentencepiece_vocab_size(method):
+    if wanted := tokenizers.sentencepiece_of_method(method):
         from workflows.peers import train_sentencepiece
 
+        kind, cross_words, vocab_size = wanted
         sample = [text for text in sample_documents(corpus, "train", running.config["train_mb"]) if is_utf8(text)]
-        write_bytes(running.path(SENTENCEPIECE_MODEL), train_sentencepiece("bpe", sample, vocab_size))
+        model = train_sentencepiece(kind, sample, vocab_size, cross_words=cross_words)
+        write_bytes(running.path(SENTENCEPIECE_MODEL), model)
     tokenizer = _tokenizer(running, running.path())
     texts = [text for text in read_documents(corpus, "train") if text and is_utf8(text)]
     size = sum(map(len, texts))
     with running.progress(f"tokens of {method}", size, "B") as progress:
+
+        def encode(part: list[bytes]) -> list[np.ndarray]:
+            progress.advance(sum(map(len, part)))
+            return tokenizer.encode(part)
+
         info = write_tokens(
             running.path(),
             "train",
-            tokenizer.encode(texts),
+            (row for start in range(0, len(texts), ENCODED_AT_ONCE) for row in encode(texts[start:][:ENCODED_AT_ONCE])),
             vocab_size=tokenizer.vocab_size,
             text_bytes=size,
             made_with=tokenizer.made_with,
         )
-        progress.to(size)
     return {"tokens": info.tokens, "text_bytes": size}
 
 
@@ -52,7 +61,7 @@ def _tokenizer(running: Running, sentencepiece_folder: str) -> Tokenizer:
     code = tokenizers.code_of(method)
     if code:
         return tokenizers.of_codec(method, load_codec(running.input("codes"), code))
-    if tokenizers.sentencepiece_vocab_size(method):
+    if tokenizers.sentencepiece_of_method(method):
         return tokenizers.of_sentencepiece(method, read_bytes(join(sentencepiece_folder, SENTENCEPIECE_MODEL)))
     return tokenizers.of_bytes()
 
@@ -77,7 +86,7 @@ def train_lm(running: Running) -> dict[str, Any]:
     model = TrainedLM.from_bytes(read_bytes(running.path("lm.bin")))
     prompts = [text[:PROMPT_BYTES] for text in texts.test[:SERVED_ROWS]]
     prompts = [prompt[: prompt.rfind(b"\n") + 1] or prompt for prompt in prompts]
-    measured |= {"context": settings.context, "served_rows": len(prompts)}
+    measured["served_rows"] = len(prompts)
     measured |= serving_speed(model, tokenizer, prompts, SERVED_TOKENS)
     sampling = Sampling(temperature=0.7, top_p=0.95)
     samples = continued(model, tokenizer, prompts[:SAMPLES], new_tokens=SAMPLE_TOKENS, sampling=sampling)

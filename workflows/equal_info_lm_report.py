@@ -1,5 +1,6 @@
 """The language model part of `equal_info`'s report: bits per byte at equal training FLOPs, and what serving costs."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,11 +14,11 @@ Measures = Mapping[str, Any]
 
 # The issue's targets: name, what of the result it looks at, the bound from above (<) or below (>).
 TARGETS = (
-    ("bits/byte over that of bytes", "best_over_bytes_bits_per_byte", "<", 0.85),
-    ("bits/byte over that of Delay", "best_over_delay_bits_per_byte", "<", 1.0),
-    ("density over SentencePiece's", "best_over_sentencepiece_density", ">", 1.2),
-    ("bits/byte over SentencePiece's", "best_over_sentencepiece_bits_per_byte", "<", 1.02),
-    ("bits/byte over SentencePiece's, below it", "best_over_sentencepiece_bits_per_byte", "<", 1.0),
+    ("bits/byte over that of bytes", "ours_over_bytes_bits_per_byte", "<", 0.85),
+    ("bits/byte over that of Delay", "ours_over_delay_bits_per_byte", "<", 1.0),
+    ("density over SentencePiece's", "ours_over_sentencepiece_density", ">", 1.2),
+    ("bits/byte over SentencePiece's", "ours_over_sentencepiece_bits_per_byte", "<", 1.02),
+    ("bits/byte over SentencePiece's, below it", "ours_over_sentencepiece_bits_per_byte", "<", 1.0),
 )
 COLORS = ("#0b6e8f", "#c8553d", "#7a6c9d", "#5b8c3a", "#b58900", "#8b9299")
 
@@ -33,30 +34,30 @@ def mean_bits(method: Measures, key: str = "bits_per_byte") -> float:
     return float(np.mean([run[key] for run in method["runs"]]))
 
 
-def interval(method: Measures) -> float | None:
-    """Half the 95 % interval of the mean over seeds (Student's t); None for a single seed."""
+def half_interval(values: Sequence[float]) -> float | None:
+    """Half the 95 % interval of the mean (Student's t); None for a single value."""
     from scipy.stats import t
 
-    bits = [run["bits_per_byte"] for run in method["runs"]]
-    if len(bits) < 2:
+    if len(values) < 2:
         return None
-    return float(t.ppf(0.975, len(bits) - 1) * np.std(bits, ddof=1) / len(bits) ** 0.5)
+    return float(t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5)
+
+
+def interval(method: Measures) -> float | None:
+    """Half the 95 % interval of the mean bits per byte over seeds."""
+    return half_interval([run["bits_per_byte"] for run in method["runs"]])
 
 
 def result(methods: Sequence[Measures]) -> dict[str, Any]:
-    """The flat numbers for result.json; the first method is the one that all others are compared with."""
+    """The flat numbers for result.json; the first method is ours, which all others are compared with."""
     if not methods:
         return {}
-    best = methods[0]
-    told: dict[str, Any] = {"lm_best_method": best["method"], "lm_training_flops": best["training_flops"]}
+    ours = methods[0]
+    told: dict[str, Any] = {"lm_our_method": ours["method"], "lm_training_flops": ours["training_flops"]}
     for name in ("bytes", "delay", "sentencepiece"):
         rivals = [method for method in methods[1:] if method["method"].startswith(name)]
         if rivals:
-            rival = min(rivals, key=mean_bits)  # of several settings the better one
-            told[f"best_over_{name}_bits_per_byte"] = mean_bits(best) / mean_bits(rival)
-            matched = (mean_bits(one, "byte_matched_bits_per_byte") for one in (best, rival))
-            told[f"best_over_{name}_byte_matched_bits_per_byte"] = next(matched) / next(matched)
-            told[f"best_over_{name}_density"] = best["bytes_per_token"] / rival["bytes_per_token"]
+            told |= _over(ours, min(rivals, key=mean_bits), f"ours_over_{name}")  # of several settings the better one
     for method in methods:
         word = "lm_" + "".join(letter if letter.isalnum() else "_" for letter in method["method"])
         told |= {
@@ -68,6 +69,18 @@ def result(methods: Sequence[Measures]) -> dict[str, Any]:
             told[f"{word}_bits_per_byte_95_interval"] = half
         for key in ("bytes_per_token", "flops_per_byte", "served_bytes_per_s", "served_bytes_per_step"):
             told[f"{word}_{key}"] = method[key]
+    return told
+
+
+def _over(ours: Measures, rival: Measures, word: str) -> dict[str, Any]:
+    """Ratios to a rival; the interval is that of the ratios of runs with the same seed."""
+    told: dict[str, Any] = {f"{word}_density": ours["bytes_per_token"] / rival["bytes_per_token"]}
+    for key in ("bits_per_byte", "byte_matched_bits_per_byte"):
+        told[f"{word}_{key}"] = mean_bits(ours, key) / mean_bits(rival, key)
+    theirs = {run["seed"]: run["bits_per_byte"] for run in rival["runs"]}
+    pairs = [run["bits_per_byte"] / theirs[run["seed"]] for run in ours["runs"] if run["seed"] in theirs]
+    if (half := half_interval(pairs)) is not None:
+        told[f"{word}_bits_per_byte_95_interval"] = half
     return told
 
 
@@ -102,7 +115,7 @@ def _answer(page: Page, methods: Sequence[Measures], told: Mapping[str, Any]) ->
                 f"{method['bytes_per_token']:.3f}",
                 f"{mean_bits(method):.4f}" + (f" ± {half:.4f}" if half is not None else ""),
                 f"{mean_bits(method, 'byte_matched_bits_per_byte'):.4f}",
-                f"{method['runs'][0]['learning_rate']:g}",
+                _rate(method),
                 f"{method['training_text_bytes'] / 1e6:.1f}",
                 f"{method['flops_per_byte'] / 1e6:.2f}",
             ]
@@ -111,31 +124,43 @@ def _answer(page: Page, methods: Sequence[Measures], told: Mapping[str, Any]) ->
         ["method", "ids", "bytes/token", "bits/byte", "byte-matched", "best rate", "text read, MB", "MFLOPs/byte"],
         rows,
         ours=[row[0] == methods[0]["method"] for row in rows],
-        caption=f"Context: pieces of at most {context} tokens that see nothing before themselves; byte-matched: pieces "
-        f"of about {context} bytes for every method. Except for bytes these are upper bounds, since one text has many "
+        caption=f"Context: pieces of at most {context} tokens that see nothing before themselves (training windows "
+        f"have {methods[0]['length']}); byte-matched: pieces of about {context} bytes for every method. Except for bytes these are upper bounds, since one text has many "
         "token sequences and only one is counted. ± is the 95 % interval of the mean over seeds. MFLOPs/byte: one "
         "forward pass. No method runs M1 here, the code is compiled; M1's own training took "
-        f"{told['m1_training_flops']:.2g} FLOPs, once for all codes, which are not in the budget.",
+        f"{told['m1_training_flops']:.2g} FLOPs, {told['m1_training_flops'] / told['lm_training_flops']:.1f} times a "
+        "model's budget, once for all codes and not in it. * the best rate is the lowest or highest that was tried.",
     )
     page.table(
         ["target", "asked", "reached", "distance"],
         [
-            [what, f"{sign} {bound}", f"{told[key]:.3f}", _distance(told[key], sign, bound)]
+            [what, f"{sign} {bound}", *_distance(told[key], told.get(f"{key}_95_interval", 0.0), sign, bound)]
             for what, key, sign, bound in TARGETS
             if key in told
         ],
     )
 
 
-def _distance(value: float, sign: str, bound: float) -> str:
+def _rate(method: Measures) -> str:
+    tried, best = [run["learning_rate"] for run in method["tried"]], method["runs"][0]["learning_rate"]
+    at_edge = len(tried) > 1 and best in (min(tried), max(tried))
+    lost = f", {len(method['diverged_seeds'])} seeds diverged" if method["diverged_seeds"] else ""
+    return f"{best:g}{'*' if at_edge else ''}{lost}"
+
+
+def _distance(value: float, half: float, sign: str, bound: float) -> tuple[str, str]:
+    """What was reached, and how far that is from what was asked; reached only if the whole interval is."""
     short = value - bound if sign == "<" else bound - value
-    return "reached" if short <= 0 else f"short by {short:.3f}"
+    shown = f"{value:.3f}" + (f" ± {half:.3f}" if half else "")
+    if short > 0:
+        return shown, f"short by {short:.3f}"
+    return shown, "reached" if short + half <= 0 else "reached by the mean, not by the whole interval"
 
 
 def _curves(page: Page, methods: Sequence[Measures]) -> None:
     page.section("Learning", "Validation bits per byte against training FLOPs; thin lines are other learning rates.")
     figure, axes = new_figure(height=4.2)
-    for method, color in zip(methods, COLORS, strict=False):
+    for method, color in zip(methods, itertools.cycle(COLORS), strict=False):
         for run in method["tried"]:
             if run["curve"]:
                 axes.plot(*zip(*run["curve"], strict=True), color=color, linewidth=0.6, alpha=0.5)
@@ -160,7 +185,7 @@ def _costs(page: Page, methods: Sequence[Measures]) -> None:
     )
     for key, label in (("flops_per_byte", "forward FLOPs per byte"), ("bytes_per_token", "bytes per token")):
         figure, axes = new_figure(height=3.4)
-        for method, color in zip(methods, COLORS, strict=False):
+        for method, color in zip(methods, itertools.cycle(COLORS), strict=False):
             at = method[key], mean_bits(method)
             axes.errorbar(*at, yerr=interval(method) or 0.0, fmt="o", color=color, capsize=3)
             axes.annotate(method["method"], at, xytext=(6, 4), textcoords="offset points", fontsize=8)
@@ -186,20 +211,21 @@ def _costs(page: Page, methods: Sequence[Measures]) -> None:
 def _positions(page: Page, methods: Sequence[Measures]) -> None:
     page.section(
         "By position",
-        "Bits per byte of the tokens at each place of the context, over the method's mean bytes per token: how fast "
-        "what was read before pays off.",
+        "Bits per byte of the tokens at each place of the context (over the method's mean bytes per token), and the "
+        "share of tokens that the model held for the most probable: how fast what was read before pays off.",
     )
-    figure, axes = new_figure(height=3.6)
-    for method, color in zip(methods, COLORS, strict=False):
-        places = method["runs"][0]["by_context_position"]
-        axes.plot([high for _, high, _, _ in places], [bits for *_, bits, _ in places], "o-", color=color,
-                  markersize=3, label=method["method"])  # fmt: skip
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:.0f}")
-    axes.set_xlabel("up to this position in the context, tokens")
-    axes.set_ylabel("bits per byte")
-    axes.legend(frameon=False)
-    page.picture(figure)
+    for column, label in ((2, "bits per byte"), (3, "accuracy")):
+        figure, axes = new_figure(height=3.2)
+        for method, color in zip(methods, itertools.cycle(COLORS), strict=False):
+            places = method["runs"][0]["by_context_position"]
+            axes.plot([place[1] for place in places], [place[column] for place in places], "o-", color=color,
+                      markersize=3, label=method["method"])  # fmt: skip
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.set_xlabel("up to this position in the context, tokens")
+        axes.set_ylabel(label)
+        axes.legend(frameon=False)
+        page.picture(figure)
     columns = max(method["window_tokens"] for method in methods)
     page.table(
         ["method", *(f"token {number + 1} of a window" for number in range(columns))],
@@ -208,7 +234,7 @@ def _positions(page: Page, methods: Sequence[Measures]) -> None:
             + [""] * (columns - method["window_tokens"])
             for method in methods
         ],
-        caption="The share of tokens that the model held for the most probable, by their place in the code's window.",
+        caption="Accuracy by a token's place in the code's window, ends of documents left out.",
     )
 
 

@@ -5,7 +5,6 @@ optimizer, and the documents that are measured. Each method has its own best lea
 """
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -37,7 +36,7 @@ class LMSettings:
         training_flops: of each model.
         optimizer: what all are trained with; its learning rate is replaced by each of these.
         learning_rates: peaks to try, each with the first seed; the best on validation text trains the other seeds.
-        warmup_share: the part of a run's steps that its warm-up takes.
+        warmup_share: the part of a run's steps that its warm-up takes; None: the optimizer's own number of steps.
         seeds: of parameters and batches.
         length: tokens of a training window.
         batch_size: windows of a step.
@@ -52,7 +51,7 @@ class LMSettings:
     training_flops: float = 3e12
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     learning_rates: Sequence[float] = (3e-3,)
-    warmup_share: float = 0.05
+    warmup_share: float | None = 0.05
     seeds: Sequence[int] = (0,)
     length: int = 256
     batch_size: int = 4
@@ -141,11 +140,12 @@ def train_method(method: Method) -> dict[str, Any]:
         )
     best = min(finite, key=lambda run: run["validation_bits_per_byte"])
     runs = [best, *(_run(method, best["learning_rate"], seed) for seed in others)]
-    runs = [run for run in runs if run["validation_bits_per_byte"] is not None]
+    diverged = [run["seed"] for run in runs if run["validation_bits_per_byte"] is None]
+    runs = [run for run in runs if run["seed"] not in diverged]
     write_bytes(join(method.directory, "lm.bin"), read_bytes(join(_folder(method, best), "lm.bin")))
     for number, run in enumerate(runs):
         runs[number] = run | _measured(method, read_bytes(join(_folder(method, run), "lm.bin")))
-    return {**_about(method), "runs": runs, "tried": tried}
+    return {**_about(method), "runs": runs, "tried": tried, "diverged_seeds": diverged}
 
 
 def _about(method: Method) -> dict[str, Any]:
@@ -164,7 +164,9 @@ def _about(method: Method) -> dict[str, Any]:
         "training_flops": tokens * training_flops_per_token(config, settings.length),
         "training_text_bytes": round(tokens * info.text_bytes / info.tokens),
         "epochs": tokens / info.tokens,
-        "flops_per_byte": forward_flops_per_token(config, settings.length) * test_tokens / text_bytes,
+        "flops_per_byte": forward_flops_per_token(config, settings.context) * test_tokens / text_bytes,
+        "length": settings.length,
+        "context": settings.context,
     }
 
 
@@ -186,24 +188,22 @@ def _run(method: Method, rate: float, seed: int) -> dict[str, Any]:
         nats, _ = token_nats(network, params, documents, context=settings.context)
         return {"validation_bits_per_byte": bits_per_byte(float(nats.sum(dtype=np.float64)), validation_bytes)}
 
-    every = max(1, steps // settings.curve_points)
+    every = -(-steps // settings.curve_points)
     training = TrainConfig(
         model=method.config,
-        optimizer=replace(
-            settings.optimizer, learning_rate=rate, warmup_steps=max(1, int(steps * settings.warmup_share))
-        ),
+        optimizer=_optimizer(settings, rate, steps),
         data=method.data,
         tokenizer=method.tokenizer.made_with,
         length=settings.length,
         batch_size=settings.batch_size,
         steps=steps,
         seed=seed,
+        mesh_data=math.gcd(settings.batch_size, jax.device_count()),
         checkpoint_every=max(1, steps // 2),
         keep=1,
         log_every=every,
         eval_every=every,
     )
-    start = time.perf_counter()
     try:
         what = f"{method.tokenizer.name}, learning rate {rate:g}, seed {seed}"
         result = train(training, join(folder, "train"), evaluate=measure, what=what)
@@ -213,12 +213,18 @@ def _run(method: Method, rate: float, seed: int) -> dict[str, Any]:
         points = [row for row in result.rows if "validation_bits_per_byte" in row]
         run["curve"] = [[row["flops"], row["validation_bits_per_byte"]] for row in points]
         run["validation_bits_per_byte"] = points[-1]["validation_bits_per_byte"]
-        run["train_s"] = time.perf_counter() - start
         model = TrainedLM(method.config, jax.device_get(result.state.params), method.tokenizer.made_with)
         write_bytes(join(folder, "lm.bin"), model.to_bytes())
     write_json(join(folder, "run.json"), run)
     remove(join(folder, "train"))
     return run
+
+
+def _optimizer(settings: LMSettings, rate: float, steps: int) -> OptimizerConfig:
+    optimizer = replace(settings.optimizer, learning_rate=rate)
+    if settings.warmup_share is None:
+        return optimizer
+    return replace(optimizer, warmup_steps=max(1, int(steps * settings.warmup_share)))
 
 
 def _measured(method: Method, model: bytes) -> dict[str, Any]:

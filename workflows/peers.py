@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.equal_info.explore import MAX_TOKEN_BYTES
 from shammie.errors import UserError
 
 LIBRARIES = ("sentencepiece", "tokenizers", "tiktoken")
@@ -95,8 +96,7 @@ def train_sentencepiece(kind: str, documents: Sequence[bytes], vocab_size: int, 
         allow_whitespace_only_pieces=True,
         split_by_whitespace=not cross_words,
         character_coverage=1.0,
-        user_defined_symbols=["\n"],  # else a newline is no piece, and each costs its byte fallback
-        max_sentencepiece_length=16,
+        max_sentencepiece_length=MAX_TOKEN_BYTES,
         hard_vocab_limit=False,  # little text may not hold as many pieces
         num_threads=2,
         minloglevel=2,

@@ -6,7 +6,8 @@ gin and in reports:
     pruned:4096           a code, one token a window
     delay:65536/8         a code's 16 bits as two tokens of 8, the paper's small vocabulary
     bytes                 UTF-8 bytes, as ByT5 reads them
-    sentencepiece:4096    SentencePiece BPE, lossless settings
+    sentencepiece:4096    SentencePiece BPE, lossless settings; also sentencepiece_crossing (pieces may cross words)
+                          and sentencepiece_unigram
 """
 
 import hashlib
@@ -21,7 +22,11 @@ from shammie.errors import UserError
 from workflows.compare_codes import spec_of
 
 BYTES = "bytes"
-SENTENCEPIECE = "sentencepiece"
+SENTENCEPIECE = {  # the kind of model, and whether pieces may cross words
+    "sentencepiece": ("bpe", False),
+    "sentencepiece_crossing": ("bpe", True),
+    "sentencepiece_unigram": ("unigram", False),
+}
 IN_BYTES = "/8"
 
 
@@ -52,11 +57,9 @@ def code_of(method: str) -> str | None:
     Raises:
         UserError: there is no such method.
     """
-    scheme = method.partition(":")[0]
     if method == BYTES:
         return None
-    if scheme == SENTENCEPIECE:
-        _pieces(method)
+    if sentencepiece_of_method(method):
         return None
     spec = spec_of(method.removesuffix(IN_BYTES))
     if method.endswith(IN_BYTES) and spec.vocab_size != 1 << 16:
@@ -64,16 +67,14 @@ def code_of(method: str) -> str | None:
     return str(spec)
 
 
-def sentencepiece_vocab_size(method: str) -> int | None:
-    """The vocabulary that SentencePiece is to be trained to, where the method is SentencePiece."""
-    return _pieces(method) if method.partition(":")[0] == SENTENCEPIECE else None
-
-
-def _pieces(method: str) -> int:
-    size = method.partition(":")[2]
+def sentencepiece_of_method(method: str) -> tuple[str, bool, int] | None:
+    """The kind of model, whether pieces cross words, and the vocabulary, where the method is SentencePiece."""
+    scheme, _, size = method.partition(":")
+    if scheme not in SENTENCEPIECE:
+        return None
     if not size.isdigit() or int(size) < 300:
-        raise UserError(f"{method!r} names no SentencePiece vocabulary", f"write {SENTENCEPIECE}:4096 (300 or more)")
-    return int(size)
+        raise UserError(f"{method!r} names no SentencePiece vocabulary", f"write {scheme}:4096 (300 or more)")
+    return *SENTENCEPIECE[scheme], int(size)
 
 
 def of_codec(method: str, codec: Codec) -> Tokenizer:
@@ -122,7 +123,7 @@ def of_sentencepiece(method: str, model: bytes) -> Tokenizer:
     return Tokenizer(
         method,
         peer.vocab_size + SPECIAL_IDS,
-        f"{SENTENCEPIECE} {hashlib.sha256(model).hexdigest()}",
+        f"sentencepiece {hashlib.sha256(model).hexdigest()}",
         lambda texts: [np.asarray(row, np.int32) + SPECIAL_IDS for row in peer.encode(list(texts))],
         lambda ids: peer.decode([(np.asarray(ids) - SPECIAL_IDS).tolist()])[0],
     )

@@ -136,7 +136,10 @@ def train_m1(
         nats, _ = cross_entropy(logits[..., :256], windows)
         return nats.mean(), {"loss": average(nats.sum(), nats.size)}
 
-    optimizer = optimizer_of(OptimizerConfig(learning_rate=config.learning_rate), config.steps)
+    warmup_steps = max(1, min(100, config.steps // 4))
+    optimizer = optimizer_of(
+        OptimizerConfig(learning_rate=config.learning_rate, warmup_steps=warmup_steps), config.steps
+    )
     state, step = initial_state(params, optimizer), jax.jit(train_step(loss, optimizer), donate_argnums=0)
     # numpy draws on the host: a gather from the whole text inside the step would keep all of it on the device
     generator = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())

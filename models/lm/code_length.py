@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from models.lm.decoding import END_ID
 from models.lm.network import DecoderLM
 from models.training.losses import PAD_ID, cross_entropy
 
-END_ID = 1
 ROWS = 8
 
 

@@ -1,7 +1,7 @@
 """Training as pure functions of arrays: losses, optimizers, schedules, steps. No data, files or logging."""
 
 from models.training.losses import Batch, LossFunction, Metrics, Params, average, cross_entropy, inputs_of, lm_loss
-from models.training.optimizers import OptimizerConfig, optimizer_of, schedule_of
+from models.training.optimizers import OptimizerConfig, depends_on_length, optimizer_of, schedule_of
 from models.training.step import TrainState, initial_state, scan_steps, train_step
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "TrainState",
     "average",
     "cross_entropy",
+    "depends_on_length",
     "initial_state",
     "inputs_of",
     "lm_loss",

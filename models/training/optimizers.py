@@ -64,6 +64,11 @@ class OptimizerConfig:
                 raise unknown("learning rate factor", factor, FACTORS)
 
 
+def depends_on_length(config: OptimizerConfig) -> bool:
+    """Whether the schedule is fitted to the run's length, so that another length is another run."""
+    return "cosine_decay" in factor_names(config) and config.steps_per_cycle is None
+
+
 def factor_names(config: OptimizerConfig) -> list[str]:
     """The schedule's factors, in order."""
     return [factor.strip() for factor in config.factors.split("*")]
@@ -79,7 +84,7 @@ def schedule_of(config: OptimizerConfig, steps: int) -> optax.Schedule:
     Returns:
         step (int []) -> learning rate, float32 [].
     """
-    base, warmup = config.learning_rate, min(config.warmup_steps, max(1, steps // 4))
+    base, warmup = config.learning_rate, config.warmup_steps
     cycle = config.steps_per_cycle or max(1, steps - warmup)
 
     def schedule(step: jax.typing.ArrayLike) -> jax.Array:
@@ -105,13 +110,14 @@ def schedule_of(config: OptimizerConfig, steps: int) -> optax.Schedule:
 def optimizer_of(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """The Optax transformation: clipping, then the optimizer under its schedule.
 
-    Adafactor (arXiv:1804.04235) factors the second moments of matrices of at least 128 rows and columns and scales
-    its steps by the parameters' size, as T5X's does.
+    Adafactor (arXiv:1804.04235) scales its steps by the parameters' size, as T5X's does, and factors the second moments
+    of arrays whose two largest axes have at least 128 places (T5X factors by axis names).
     """
     schedule = schedule_of(config, steps)
     if config.name == "adafactor":
-        decay = config.weight_decay or None
-        chosen = optax.adafactor(schedule, weight_decay_rate=decay)
+        # Optax's own decay comes after the learning rate: it would shrink parameters by the same share at any rate
+        decay = optax.add_decayed_weights(-config.weight_decay)
+        chosen = optax.chain(optax.adafactor(None), decay, optax.scale_by_schedule(schedule))
     else:
         chosen = optax.adamw(schedule, b1=config.b1, b2=config.b2, weight_decay=config.weight_decay)
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), chosen) if config.clip_norm else chosen

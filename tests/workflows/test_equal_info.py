@@ -99,7 +99,7 @@ def test_language_models_read_the_dataset_and_token_files_and_are_in_the_report(
         assert f"<td>{method}</td>" in page
         assert f"<td>{bits:.4f}</td>" in page
     ratio = result["lm_pruned_4096_bits_per_byte"] / result["lm_bytes_bits_per_byte"]
-    assert result["best_over_bytes_bits_per_byte"] == pytest.approx(ratio)
+    assert result["ours_over_bytes_bits_per_byte"] == pytest.approx(ratio)
     # the model over the dataset's own code has no token files of its own, the other two have
     made_with = [json.loads(path.read_text())["made_with"] for path in tiny_run.glob("tokens-*/train.tokens.json")]
     assert len(made_with) == 2

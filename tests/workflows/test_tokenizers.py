@@ -61,7 +61,12 @@ def test_a_drawn_code_without_text_is_left_out(codec: Codec) -> None:
 
 @pytest.mark.parametrize(
     ("method", "code"),
-    [("pruned:4096", "pruned-4096"), ("delay:65536/8", "delay-65536"), ("bytes", None), ("sentencepiece:4096", None)],
+    [
+        ("pruned:4096", "pruned-4096"),
+        ("delay:65536/8", "delay-65536"),
+        ("bytes", None),
+        ("sentencepiece_unigram:4096", None),
+    ],
 )
 def test_methods_name_their_code(method: str, code: str | None) -> None:
     assert tokenizers.code_of(method) == code

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--vocab_size", type=int, default=16384, help="ids (default: 16384)")
     add("--length", type=int, default=128, help="tokens of a window (default: 128)")
     add("--batch_size", type=int, default=8, help="windows of a step (default: 8)")
-    add("--chunk_steps", type=int, default=2, help="steps of a turn (default: 2)")
-    add("--turns", type=int, default=12, help="turns of each that are measured (default: 12)")
+    add("--chunk_steps", type=int, default=12, help="steps of a turn, more than are loaded ahead (default: 12)")
+    add("--turns", type=int, default=8, help="turns of each that are measured (default: 8)")
 
 
 def run(args: argparse.Namespace) -> Table:

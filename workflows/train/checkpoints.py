@@ -53,14 +53,20 @@ class Checkpoints:
             wanted = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(like)})
             return self._manager.restore(step, args=wanted)[STATE]
         except (ValueError, KeyError, OSError) as error:
-            raise UserError(
-                f"checkpoint {step} of {self.out} cannot be read ({type(error).__name__})",
-                f"remove {files.join(self.out, FOLDER, str(step))}; the same command then resumes from the one before",
-            ) from error
+            raise self._unreadable(step, error) from error
+
+    def _unreadable(self, step: int, error: Exception) -> UserError:
+        return UserError(
+            f"checkpoint {step} of {self.out} cannot be read ({type(error).__name__})",
+            f"remove {files.join(self.out, FOLDER, str(step))}; the same command then resumes from the one before",
+        )
 
     def check(self, step: int) -> None:
         """Raises UserError where a checkpoint is another run's; names the first setting that differs."""
-        saved = self._manager.restore(step, args=ocp.args.Composite(**{RUN: ocp.args.JsonRestore()}))[RUN]
+        try:
+            saved = self._manager.restore(step, args=ocp.args.Composite(**{RUN: ocp.args.JsonRestore()}))[RUN]
+        except (ValueError, KeyError, OSError) as error:
+            raise self._unreadable(step, error) from error
         found = first_difference(saved, self.identity)
         if found:
             name, there, here = found

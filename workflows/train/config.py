@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from models.lm import LMConfig
-from models.training import OptimizerConfig
+from models.training import OptimizerConfig, depends_on_length
 from shammie.errors import UserError
 
-# what may change between a run and its resumption: length of the run, machine, logging
+# what may change between a run and its resumption: machine, logging, and the length where no schedule is fitted to it
 MAY_CHANGE = (
     "data",
     "steps",
@@ -34,7 +34,7 @@ class TrainConfig:
         tokenizer: what the ids must have been made with (a codec's fingerprint or a tokenizer's name); "" for anything.
         length: tokens of a window.
         batch_size: windows of a step, on all hosts together.
-        steps: optimizer steps of the whole run; a finished run is extended by raising it.
+        steps: optimizer steps of the whole run; may be raised later, unless a cosine is fitted to it.
         seed: of the initial parameters and of the order of the windows.
         z_loss: weight of the squared log normaliser.
         microbatches: parts of a batch that are computed one after the other.
@@ -99,7 +99,8 @@ class TrainConfig:
 
     def identity(self, tokens_sha256: str) -> dict[str, Any]:
         """What decides each step's result: a checkpoint is only taken up under the same."""
-        kept = {name: value for name, value in self.to_json().items() if name not in MAY_CHANGE}
+        may_change = set(MAY_CHANGE) - ({"steps"} if depends_on_length(self.optimizer) else set())
+        kept = {name: value for name, value in self.to_json().items() if name not in may_change}
         return {**kept, "tokens_sha256": tokens_sha256}
 
 

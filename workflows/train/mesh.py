@@ -21,10 +21,13 @@ RULES: tuple[tuple[str, str | None], ...] = (
     ("heads", MODEL),
     ("embed", None),
     ("kv", None),
-    ("joined_kv", None),
+    ("joined_kv", MODEL),
     ("relpos_buckets", None),
+    ("abspos_buckets", None),
     ("length", None),
     ("layers", None),
+    ("stack", None),
+    ("mlp_activations", None),
 )
 
 

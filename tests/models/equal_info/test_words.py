@@ -31,7 +31,7 @@ def test_every_token_is_one_unit_or_ends_where_no_word_goes_on(codec: Codec) -> 
     strings = codec.dictionary.code_strings()
     phrases = [string for string in strings if string and not UNIT.fullmatch(string)]
     assert all(not re.search(rb"[A-Za-z0-9\x80-\xff]\Z", phrase) for phrase in phrases)
-    assert 0.5 * words.PHRASES * SIZE < len(phrases) <= words.PHRASES * SIZE
+    assert 0.5 * words.PHRASES * SIZE**0.5 < len(phrases) <= words.PHRASES * SIZE**0.5
     assert any(phrase.endswith(b" ") for phrase in phrases)
 
 

@@ -114,14 +114,24 @@ def test_another_runs_checkpoint(config, toy, kit, tmp_path: Path) -> None:
     kit.write_split(str(tmp_path / "other"), "train", 300, seed=9)
     with refused(r"holds a run with tokens_sha256="):
         train(replace(run, data=str(tmp_path / "other")), out)
-    with refused(r"holds a run of 4 steps, beyond steps=2; choose another --out"):
+    with refused(r"holds a run with steps=4, not 2; choose another --out"):
         train(replace(run, steps=2), out)
     again = train(run, out)
     kit.assert_same_bytes(first.state, again.state)
     assert again.rows == first.rows
+
+
+def test_a_run_may_be_extended_where_its_schedule_does_not_know_its_length(config, kit, tmp_path: Path) -> None:
+    steady = OptimizerConfig(learning_rate=1e-2, warmup_steps=2, factors="constant * linear_warmup")
+    run, out = config(steps=4, optimizer=steady), str(tmp_path / "out")
+    train(run, out)
     longer = train(replace(run, steps=6), out)
     assert [row["step"] for row in longer.rows] == [4, 6]
-    assert int(longer.state.step) == 6
+    kit.assert_same_bytes(longer.state, train(replace(run, steps=6), str(tmp_path / "unbroken")).state)
+    cosine = config(steps=4)
+    train(cosine, str(tmp_path / "cosine"))
+    with refused(r"holds a run with steps=4, not 6; choose another --out"):
+        train(replace(cosine, steps=6), str(tmp_path / "cosine"))
 
 
 def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_checkpoint(config, tmp_path: Path) -> None:
