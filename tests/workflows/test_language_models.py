@@ -13,7 +13,16 @@ from models.lm.decoding import Sampling
 from seqio_tasks.token_files import write_tokens
 from shammie.errors import UserError
 from workflows import tokenizers
-from workflows.language_models import LMSettings, Method, Texts, encoded, settings_json, settings_of, train_method
+from workflows.language_models import (
+    LMSettings,
+    Method,
+    Texts,
+    _by_position,
+    encoded,
+    settings_json,
+    settings_of,
+    train_method,
+)
 from workflows.serving import continued, serving_speed
 
 WORDS = [b"alpha ", b"beta ", b"gamma ", b"delta\n"]
@@ -87,6 +96,16 @@ def test_positions_average_to_the_whole(measured: tuple[Method, dict]) -> None:
         total += bits * sum(counts[place] for place in range(low - 1, high) if place in counts)
         assert 0 <= accuracy <= 1
     assert total / sum(counts.values()) == pytest.approx(told["runs"][0]["bits_per_byte"], rel=1e-4)
+
+
+def test_accuracy_by_place_in_the_window_counts_each_documents_tokens_from_its_start() -> None:
+    documents = [np.array([5, 6, 7, 8, 9, 1]), np.array([4, 3, 1])]
+    # pieces of 4: places 0 1 0 1 | 0 (1 is the end) | 0 1 (end)
+    right = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 1, 0]], bool)
+    told = _by_position(np.ones((3, 4), np.float32), right, documents, density=2.0, window_tokens=2)
+    assert told["accuracy_by_window_position"] == [3 / 4, 0.0]
+    assert [place[:2] for place in told["by_context_position"]] == [[1, 1], [2, 2], [3, 4]]
+    assert [place[3] for place in told["by_context_position"]] == [2 / 3, 1 / 3, 2 / 3]
 
 
 def test_a_finished_run_is_not_trained_again(measured: tuple[Method, dict]) -> None:

@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 import pytest
 
-from workflows.peers import all_peers, chunks
+from workflows.peers import all_peers, chunks, sentencepiece_peer
 
 pytest.importorskip("sentencepiece")
 pytest.importorskip("tokenizers")
@@ -16,6 +16,13 @@ def test_chunks_lose_nothing_and_are_short() -> None:
     texts = [b"one\n  two\r\n\n" * 2000, b"x" * 20_000, "ä€😀\n".encode() * 3000, b""]
     assert "".join(chunks(texts)).encode() == b"".join(texts)
     assert max(map(len, chunks(texts))) <= 4000
+
+
+def test_sentencepiece_may_join_a_newline_with_what_is_around_it() -> None:
+    """Kept apart, newlines would cost it 6 % of its density on code."""
+    peer = sentencepiece_peer("bpe", [b"def f(x):\n    return x\n\n\n" * 200], 400)
+    assert peer.decode(peer.encode([b"):\n    "])) == [b"):\n    "]
+    assert len(peer.encode([b"):\n"])[0]) < 3
 
 
 def test_every_peer_returns_the_text_exactly() -> None:

@@ -1,5 +1,6 @@
 """Decoding: the cache changes nothing, and draws come from the distribution that was asked for."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -27,6 +28,15 @@ def test_one_token_at_a_time_equals_the_uncached_forward() -> None:
         logits, cache = extend(NETWORK, PARAMS, cache, TOKENS[:, place : place + 1])
         seen.append(logits[:, 0])
     np.testing.assert_allclose(np.stack(seen, 1), _uncached(TOKENS), atol=1e-5)
+
+
+def test_the_cache_holds_activations_of_the_models_type() -> None:
+    network = DecoderLM(replace(CONFIG, dtype="bfloat16"))
+    cache = empty_cache(network, PARAMS, 3, 12)
+    assert cache["attention_0"]["cached_key"].dtype == jnp.bfloat16
+    logits, _ = extend(network, PARAMS, cache, TOKENS)
+    whole: Any = network.apply({"params": PARAMS}, TOKENS)
+    np.testing.assert_allclose(logits, whole, atol=0.05)
 
 
 def test_prompts_of_unequal_length_then_tokens_equal_the_uncached_forward() -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.training import OptimizerConfig, initial_state, optimizer_of, schedule_of
+from models.training import OptimizerConfig, depends_on_length, initial_state, optimizer_of, schedule_of
 from shammie.errors import UserError
 
 
@@ -45,10 +45,6 @@ def test_a_cosine_without_a_cycle_ends_with_the_run() -> None:
     assert rates[-1] == pytest.approx(0.5 * (1 + math.cos(math.pi * 89 / 90)), rel=1e-3)
 
 
-def test_a_warm_up_never_takes_more_than_a_quarter_of_the_run() -> None:
-    assert _rates(OptimizerConfig(learning_rate=1.0, warmup_steps=1000), 40, [5, 10]) == pytest.approx([0.5, 1.0])
-
-
 @pytest.mark.parametrize("name", ["adamw", "adafactor"])
 def test_optimizers_move_by_their_schedule(name: str) -> None:
     config = OptimizerConfig(name, learning_rate=0.1, factors="constant * linear_warmup", warmup_steps=4,  # pyright: ignore[reportArgumentType]
@@ -62,6 +58,22 @@ def test_optimizers_move_by_their_schedule(name: str) -> None:
         moved.append(-float(np.asarray(updates)[0]))
     # where all gradients are alike, Adam moves by the rate, and Adafactor by the rate times the parameters' size, 1
     np.testing.assert_allclose(moved, [0.0, 0.025, 0.05, 0.075, 0.1, 0.1], rtol=0.02, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+def test_weight_decay_is_times_the_learning_rate(name: str) -> None:
+    for rate in (0.1, 0.001):
+        config = OptimizerConfig(name, learning_rate=rate, factors="constant", weight_decay=0.5)  # pyright: ignore[reportArgumentType]
+        optimizer = optimizer_of(config, 100)
+        params = jnp.full((3,), 2.0)
+        updates, _ = optimizer.update(jnp.zeros((3,)), optimizer.init(params), params)
+        np.testing.assert_allclose(np.asarray(updates), -rate * 0.5 * 2.0, rtol=1e-5)
+
+
+def test_only_a_fitted_cosine_depends_on_the_runs_length() -> None:
+    assert depends_on_length(OptimizerConfig())
+    assert not depends_on_length(OptimizerConfig(steps_per_cycle=1000))
+    assert not depends_on_length(OptimizerConfig(factors="constant * linear_warmup * rsqrt_decay"))
 
 
 def test_long_gradients_are_shortened() -> None:

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec
 
 from models.lm import DecoderLM, logical_axes
 from models.training import OptimizerConfig, initial_state, optimizer_of
-from workflows.train.mesh import make_mesh, sharding, state_shardings
+from workflows.train.mesh import RULES, make_mesh, sharding, state_shardings
 
 RUN = """
 import sys, dataclasses, jax, numpy as np
@@ -60,6 +60,16 @@ def assert_alike(out: Path, one: str, other: str) -> None:
         assert a["step"] == b["step"]
         for name in a.keys() - {"steps_per_s", "tokens_per_s"}:
             assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-6)
+
+
+def test_the_rules_are_t5xs() -> None:
+    """t5x.partitioning.standard_logical_axis_rules at commit cc342d4, activations and parameters over one axis each."""
+    assert dict(RULES) == {
+        "batch": "data",
+        **dict.fromkeys(("vocab", "mlp", "heads", "joined_kv"), "model"),
+        **dict.fromkeys(("kv", "embed", "relpos_buckets", "abspos_buckets", "length", "layers", "stack")),
+        "mlp_activations": None,
+    }
 
 
 def test_two_devices_compute_what_one_does(kit, toy, tmp_path: Path) -> None:
