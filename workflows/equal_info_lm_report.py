@@ -125,7 +125,7 @@ def _answer(page: Page, methods: Sequence[Measures], told: Mapping[str, Any]) ->
         rows,
         ours=[row[0] == methods[0]["method"] for row in rows],
         caption=f"Context: pieces of at most {context} tokens that see nothing before themselves (training windows "
-        f"have {methods[0]['length']}); byte-matched: pieces of about {context} bytes for each method. Except for bytes "
+        f"have {methods[0]['length']}); byte-matched: pieces of about {context} bytes for all. Except for bytes "
         "these are upper bounds: one text has many token sequences and only one is counted. ± is the 95 % interval of "
         "the mean over seeds, of ratios paired by seed; documents and codes are the same for all. MFLOPs/byte: one "
         "forward pass over pieces of that length. No method runs M1 here, the code is compiled; M1's own training took "

@@ -7,7 +7,7 @@ happened to stand before it. A small language model pays for that. Here three ru
   it. "_" is a mark, so the parts of names are read alike wherever they stand;
 * a phrase, which is all that is no unit, must end in a mark or in white space ("the ", not " the"). Longest match
   cannot look ahead, but behind such a byte no word goes on: "in the " never eats the head of "in these";
-* at most 12 sqrt(V) of the tokens are phrases: the rest goes to words, so that fewer words are broken.
+* at most 12 sqrt(V) of the tokens, or an eighth, are phrases: the rest goes to words, so that fewer are broken.
 
 What stays is chosen by likelihood: how many bits the text would take more, under the frequencies of its tokens, if a
 string were replaced by its pieces. Tokens whose pieces are common anyway ("of the ") save tokens but few bits.
@@ -24,7 +24,7 @@ from models.equal_info.trie import Trie
 
 __all__ = ["propose", "prune", "segment", "shapes"]
 
-PHRASES = 12  # times sqrt(V): a quarter of 2,048 tokens, a twentieth of 65,536, since rare phrases are hard to learn
+PHRASES, LEAST_SHARE = 12, 0.125  # 12 sqrt(V) phrases, but an eighth of V: a quarter of 2,048 tokens
 KEPT_PER_ROUND = 0.75
 REGROWN_SHARE = 0.3
 MOST_REGROWTHS = 6
@@ -83,7 +83,7 @@ def prune(candidates: Candidates, text: np.ndarray, vocab_size: int) -> Dictiona
     phrase = shapes(trie) == PHRASE
     ends_in_word = (_KINDS[trie.label] == _LETTER) | (_KINDS[trie.label] == _DIGIT)
     allowed = (np.arange(len(trie)) > 0) & ~(phrase & ends_in_word)
-    phrase_share = PHRASES / vocab_size**0.5
+    phrase_share = max(PHRASES / vocab_size**0.5, LEAST_SHARE)
 
     def shrunk(tokens: np.ndarray, size: int) -> np.ndarray:
         worth = bits_saved(match, tokens, match.nodes(tokens, text))
