@@ -90,7 +90,7 @@ def _page(
 ) -> Page:
     best = next(row for row in rows if row["name"] == running.config["code"])
     page = Page(
-        "Equal-Info codes: a neural compressor, compiled into a tokenizer",
+        "Equal-Info: a neural compressor compiled into a tokenizer, and language models over it",
         f"Text: {result['corpus']}, {result['corpus_bytes'] / 1e6:.1f} MB in {result['corpus_documents']:,} documents. "
         "Every number below is on held-out text, measured in one process.",
     )
