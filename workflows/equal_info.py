@@ -71,7 +71,7 @@ class Settings:
         for method in self.lm.methods:
             code = code_of(method)
             if code and code not in map(str, specs_of(self.codes)):
-                raise UserError(f"the method {method} needs the code {code}", "add it to equal_info.Settings.codes")
+                raise UserError(f"the method {method} needs the code {code}", "add it to CODES, or change LM_METHODS")
 
 
 def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flags: Sequence[str] = ()) -> list[Step]:

@@ -117,7 +117,7 @@ def test_everything_is_cached_and_a_changed_number_reruns_its_dependants_only(ti
 
 def test_records_say_what_made_them(tiny_run: Path) -> None:
     records = {record["name"]: record for record in load_records(str(tiny_run))}
-    assert set(records) == {"corpus", "m1", "codes", "dataset", "readback", "measures", "report"}
+    assert set(records) == {"corpus", "m1", "codes", "dataset", "readback", "tokens", "lm", "measures", "report"}
     assert records["m1"]["config"]["m1"]["steps"] == 60
     assert "M1_STEPS = 60" in (tiny_run / "config.gin").read_text()
 
@@ -187,13 +187,15 @@ def test_text_of_ones_own(tmp_path: Path) -> None:
         "".join(json.dumps({"text": line}) + "\n" for line in lines[700:]) + "{broken\n"
     )
     small = ["--gin.CODES=('delay:4096', 'full:512')", "--gin.CODE='full:512'", "--gin.M1_STEPS=30"]
-    small += ["--gin.PEER_VOCAB_SIZES=(400,)"]
+    small += ["--gin.PEER_VOCAB_SIZES=(400,)", "--gin.LM_METHODS=('full:512', 'sentencepiece:400')"]
     inputs = ["--input", str(tmp_path / "one.txt"), str(tmp_path / "two.jsonl")]
     assert main(["run", "equal_info", *TINY, "--out", str(tmp_path / "out"), *inputs, *small]) == 0
     result = json.loads((tmp_path / "out/result.json").read_text())
     assert result["corpus_documents"] == 1501
     assert sum(result[f"readback_{split}_documents"] for split in ("train", "validation", "test")) == 1501
     assert result["tiktoken_400_lossless"]
+    ratio = result["lm_full_512_bits_per_byte"] / result["lm_sentencepiece_400_bits_per_byte"]
+    assert result["ours_over_sentencepiece_bits_per_byte"] == pytest.approx(ratio)
     assert result["sentencepiece_bpe_400_lossless"]
     assert str(tmp_path) not in json.dumps(result)
     assert str(tmp_path) not in json.dumps(Codec.load(str(next(tmp_path.glob("out/codes-*/full-512.codec")))).notes)
@@ -222,6 +224,7 @@ def test_samples_end_between_characters(tmp_path: Path) -> None:
         (["--gin.M1_STEPS=0"], "M1Config.steps is 0"),
         (["--gin.TRAIN_MB='x'"], "train_mb is 'x'"),
         (["--gin.M1_STEP=3"], "M1_STEPS"),
+        (["--gin.CODES=('pruned:4096',)"], "the method words:1024 needs the code words-1024; add it to CODES"),
         (["--size", "giant"], "giant"),
     ],
 )
