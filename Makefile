@@ -4,7 +4,7 @@ PACKAGES := shammie models seqio_tasks beam_jobs workflows tests
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: main test test-all lint setup clean
+.PHONY: main test test-all t5x-test lint setup clean
 
 main: $(READY)
 	$(BIN)/shammie run equal_info
@@ -14,6 +14,13 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 -m "not gpu and not t5x"
+
+# T5X itself, where it is not importable already (a checkout on PYTHONPATH does), comes from git: see requirements-t5x.txt
+t5x-test: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,t5x]'
+	$(BIN)/python -c 'import t5x.version, airio, jestimator' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-t5x.txt
+	$(BIN)/python -m pytest -n 2 -m t5x
 
 lint: $(READY)
 	$(BIN)/ruff check $(PACKAGES)

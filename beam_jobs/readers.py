@@ -1,9 +1,12 @@
 """Units into documents: one generator for every kind of source, in bounded memory, bad records set aside."""
 
 import json
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from typing import IO
+from contextlib import contextmanager
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
 
 import numpy as np
 
@@ -12,12 +15,14 @@ from beam_jobs.examples import FOUND, NO_FEATURE, NOT_BYTES, bytes_features
 from beam_jobs.lines import gather, line_documents
 from beam_jobs.records import DeadLetter, Documents, documents_of, split_long, whole_documents
 from beam_jobs.units import Plan, ReadConfig, Source, Unit
+from shammie.files import is_local
 
 Read = Callable[[int], np.ndarray]
 Item = Documents | DeadLetter
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _RAW_BYTES = 1 << 20
+_READERS_OPTIONS = "readahead_buffer_size:1M,max_parallelism:1"  # ArrayRecord's own threads would cost 16 MB each
 
 
 class DamagedSourceError(Exception):
@@ -33,7 +38,7 @@ def read_unit(plan: Plan, unit: Unit, config: ReadConfig) -> Iterator[Item]:
         yield from _files(plan, unit, config)
         return
     source = plan.sources[unit.first]
-    reader = {"text": _lines, "jsonl": _jsonl, "parquet": _parquet, "tfrecord": _tfrecord}[source.format]
+    reader = _READERS[source.format]
     try:
         with storage.open_read(source.path) as file:
             yield from reader(file, source, unit, config)
@@ -214,16 +219,9 @@ def _tfrecord(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) -
         good = found.states == tfrecord.GOOD
         for at in found.starts[~good].tolist():
             yield DeadLetter(source.name, base + at - tfrecord.HEADER_BYTES, "corrupt record", "its CRC differs")
-        frames = found.starts[good]
-        states, starts, ends = bytes_features(data, frames, found.ends[good], config.text_field)
-        for row in np.flatnonzero(states != FOUND).tolist():
-            reason = _WHY.get(int(states[row]), "not a tf.train.Example")
-            detail = config.text_field if int(states[row]) in _WHY else ""
-            yield DeadLetter(source.name, base + int(frames[row]) - tfrecord.HEADER_BYTES, reason, detail)
-        chosen = states == FOUND
-        text, bounds = gather(data, starts[chosen], ends[chosen])
-        offsets = frames[chosen] - tfrecord.HEADER_BYTES + base
-        yield split_long(whole_documents(text, bounds, source=unit.first, offsets=offsets), config.max_example_bytes)
+        starts = found.starts[good]
+        offsets = starts - tfrecord.HEADER_BYTES + base
+        yield from _texts_of_examples(data, starts, found.ends[good], offsets, source, unit, config)
         if found.state == tfrecord.BAD_LENGTH:
             yield DeadLetter(source.name, base + found.stop, "corrupt TFRecord header", whole_source=True)
             return
@@ -233,6 +231,86 @@ def _tfrecord(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) -
             return
         pending, base = data[found.stop :], base + found.stop
         size = max(config.batch_bytes, len(pending))  # doubles until a long record fits
+
+
+def _texts_of_examples(
+    data: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    offsets: np.ndarray,
+    source: Source,
+    unit: Unit,
+    config: ReadConfig,
+) -> Iterator[Item]:
+    """The texts in serialised examples that lie in `data` from `starts` to `ends`, int64 [N]."""
+    name = source.text_field or config.text_field
+    states, from_, to = bytes_features(data, starts, ends, name)
+    for row in np.flatnonzero(states != FOUND).tolist():
+        reason = _WHY.get(int(states[row]), "not a tf.train.Example")
+        yield DeadLetter(source.name, int(offsets[row]), reason, name if int(states[row]) in _WHY else "")
+    chosen = states == FOUND
+    text, bounds = gather(data, from_[chosen], to[chosen])
+    documents = whole_documents(text, bounds, source=unit.first, offsets=offsets[chosen])
+    yield split_long(documents, config.max_example_bytes)
+
+
+def _array_record(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) -> Iterator[Item]:
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    with _on_disk(file, source) as path:
+        reader = ArrayRecordReader(path, _READERS_OPTIONS)
+        row, count, damage = 0, reader.num_records(), ""
+        if not reader.ok():  # a damaged file says that it holds no records
+            damage = _damage_of(reader)
+        while row < count and not damage:
+            records, held = [], 0
+            while row + len(records) < count and held < config.batch_bytes:
+                try:
+                    record = reader.read()
+                except (RuntimeError, IndexError) as error:
+                    damage = _short(error)
+                    break
+                records.append(record)
+                held += len(record)
+            ends = np.cumsum([len(record) for record in records], dtype=np.int64)
+            starts = np.concatenate([np.zeros(1, np.int64), ends[:-1]])[: len(ends)]
+            offsets = np.arange(row, row + len(records))
+            data = np.frombuffer(b"".join(records), np.uint8)
+            yield from _texts_of_examples(data, starts, ends, offsets, source, unit, config)
+            row += len(records)
+        if damage:
+            yield DeadLetter(source.name, row, f"corrupt ArrayRecord: {damage}", whole_source=True)
+        else:
+            reader.close()
+
+
+def _damage_of(reader: Any) -> str:
+    try:
+        reader.read()
+    except (RuntimeError, IndexError) as error:
+        return _short(error)
+    return "cannot be read"
+
+
+@contextmanager
+def _on_disk(file: IO[bytes], source: Source) -> Iterator[str]:
+    """The path of a source on this machine: its own, or a copy's that is removed afterwards."""
+    if is_local(source.path):
+        yield source.path
+        return
+    with NamedTemporaryFile(prefix="shammie-") as copy:
+        shutil.copyfileobj(file, copy, _RAW_BYTES)
+        copy.flush()
+        yield copy.name
+
+
+_READERS = {
+    "text": _lines,
+    "jsonl": _jsonl,
+    "parquet": _parquet,
+    "tfrecord": _tfrecord,
+    "array_record": _array_record,
+}
 
 
 def _files(plan: Plan, unit: Unit, config: ReadConfig) -> Iterator[Item]:

@@ -30,6 +30,22 @@ def expand(pattern: str) -> list[Found]:
     """
     if files.is_local(pattern) and os.path.isdir(pattern):
         pattern = os.path.join(pattern, "**")
+    found = match(pattern)
+    if files.is_local(pattern):
+        for file in found:
+            if not os.access(file.path, os.R_OK):
+                raise UserError(f"no permission to read input {file.path}", "check the file's owner and mode")
+    if not found:
+        raise UserError(f"input {pattern!r} matches no file", "check the path")
+    return found
+
+
+def match(pattern: str) -> list[Found]:
+    """The files that a path or glob names, sorted by path; there may be none.
+
+    Raises:
+        UserError: the place cannot be listed.
+    """
     try:
         metadata = FileSystems.match([pattern])[0].metadata_list
     except (BeamIOError, ValueError, OSError) as error:
@@ -37,11 +53,6 @@ def expand(pattern: str) -> list[Found]:
     found = [Found(m.path, m.size_in_bytes, m.last_updated_in_seconds or 0.0) for m in metadata]
     if files.is_local(pattern):
         found = [file for file in found if not os.path.isdir(file.path)]
-        for file in found:
-            if not os.access(file.path, os.R_OK):
-                raise UserError(f"no permission to read input {file.path}", "check the file's owner and mode")
-    if not found:
-        raise UserError(f"input {pattern!r} matches no file", "check the path")
     return sorted(found)
 
 

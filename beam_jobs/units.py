@@ -1,7 +1,7 @@
 """A plan: the sources of a job, in order, and the work units that they fall into.
 
-A unit is a byte range (text, JSONL), a run of row groups (Parquet), a file (gzip, TFRecord) or a run of files (where
-a file is a document).
+A unit is a byte range (text, JSONL), a run of row groups (Parquet), a file (gzip, TFRecord, ArrayRecord) or a run of
+files (where a file is a document).
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from os.path import basename, commonpath, dirname
 from typing import Any
 
-from beam_jobs import storage
+from beam_jobs import storage, tfds
 from shammie.errors import UserError
 from shammie.files import is_local
 
-FORMATS = ("text", "jsonl", "parquet", "tfrecord")
+FORMATS = ("text", "jsonl", "parquet", "tfrecord", "array_record")
 _ENDINGS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -21,7 +21,9 @@ _ENDINGS = {
     ".parquet": "parquet",
     ".tfrecord": "tfrecord",
     ".tfrecords": "tfrecord",
+    ".array_record": "array_record",
 }
+_SHARDS = {"tfrecord-": "tfrecord", "array_record-": "array_record"}  # what names of numbered shards hold
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class ReadConfig:
     Attributes:
         format: one of FORMATS, or "auto" to go by each file's ending (text where it says nothing).
         documents: what a text document is: "line" or "file".
-        text_field: the JSONL field, Parquet column or TFRecord feature that holds the text.
+        text_field: the JSONL field, Parquet column or feature of a tf.train.Example that holds the text.
         unit_bytes: about the size of a work unit.
         max_example_bytes: a longer document comes in numbered pieces of this size.
     """
@@ -59,7 +61,10 @@ class ReadConfig:
 
 @dataclass(frozen=True)
 class Source:
-    """A file to read: where, what it is called in results (its path from the sources' common folder), and its kind."""
+    """A file to read: where, what it is called in results (its path from the sources' common folder), and its kind.
+
+    `text_field` is the feature that holds the text where it is another than the job's.
+    """
 
     path: str
     name: str
@@ -67,6 +72,7 @@ class Source:
     changed: float
     format: str
     gzip: bool
+    text_field: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,30 +117,49 @@ class Plan:
 def find_sources(patterns: Sequence[str], config: ReadConfig) -> tuple[Source, ...]:
     """The files that patterns name, each once, sorted by path.
 
+    Args:
+        patterns: files, folders, globs, or datasets that TFDS has prepared (`beam_jobs.tfds`).
+        config: how they are read; its format is for files, a dataset says itself what it is.
+
     Raises:
         UserError: a pattern matches nothing, a file cannot be read, or all of them are empty.
     """
     if not patterns:
         raise UserError("no input is named", "give --input a path or a glob")
-    found = {file.path: file for pattern in patterns for file in storage.expand(pattern)}
-    files = [found[path] for path in sorted(found)]
+    found: dict[str, tuple[storage.Found, str, str]] = {}  # file, format and text field; the last two may be ""
+    for pattern in patterns:
+        if tfds.is_name(pattern):
+            matched, kind, text_field = tfds.find(pattern, config.text_field)
+        else:
+            matched, kind, text_field = storage.expand(pattern), "", ""
+        for file in matched:
+            _, _, other = found.get(file.path, (file, kind, text_field))
+            if other != text_field:
+                both = f"{other or config.text_field} and {text_field or config.text_field}"
+                raise UserError(f"{file.path} is named for two texts, {both}", "name it once")
+            found[file.path] = file, kind, text_field
+    named = [found[path] for path in sorted(found)]
+    files = [file for file, _, _ in named]
     if not sum(file.size for file in files):
         raise UserError(f"input {patterns[0]!r} is empty", "name files that hold text")
     paths = [file.path for file in files]
     home = commonpath([dirname(path) for path in paths]) if all(map(is_local, paths)) else _common_prefix(paths)
     sources = []
-    for file in files:
+    for file, kind, text_field in named:
         name = file.path[len(home) :].lstrip("/") or basename(file.path)
         gzip = file.path.endswith(".gz")
-        stem = file.path.removesuffix(".gz")
-        ending = "." + stem.rsplit(".", 1)[-1].lower()
-        kind = config.format if config.format != "auto" else _ENDINGS.get(ending, "text")
-        if "tfrecord-" in basename(stem) and config.format == "auto":
-            kind = "tfrecord"
-        if kind == "parquet" and gzip:
-            raise UserError(f"{file.path} is a gzipped Parquet file", "unpack it: Parquet needs random access")
-        sources.append(Source(file.path, name, file.size, file.changed, kind, gzip))
+        kind = kind or _format_of(file.path.removesuffix(".gz"), config)
+        if gzip and kind in ("parquet", "array_record"):
+            raise UserError(f"{file.path} is a gzipped {kind} file", "unpack it: such a file needs random access")
+        sources.append(Source(file.path, name, file.size, file.changed, kind, gzip, text_field))
     return tuple(sources)
+
+
+def _format_of(path: str, config: ReadConfig) -> str:
+    if config.format != "auto":
+        return config.format
+    shard = next((kind for part, kind in _SHARDS.items() if part in basename(path)), "")
+    return shard or _ENDINGS.get("." + path.rsplit(".", 1)[-1].lower(), "text")
 
 
 def _common_prefix(paths: list[str]) -> str:
@@ -169,7 +194,7 @@ def plan_units(sources: Sequence[Source], config: ReadConfig) -> Plan:
             continue
         if source.format == "parquet":
             units += _row_group_units(index, source, config)
-        elif source.gzip or source.format == "tfrecord":
+        elif source.gzip or source.format in ("tfrecord", "array_record"):
             units.append(Unit(index, index + 1, 0, -1, source.size))
         else:
             for start in range(0, source.size, config.unit_bytes):

@@ -2,7 +2,6 @@
 
     task = add_task("DATASET")                 # registered as equal_info_pruned_65536_v001
     task.get_dataset(split="train")            # examples of int32 "targets"
-    task = add_lm_task("DATASET", length=512)  # the same tokens as windows: the batches of the bundled trainer
 
 The examples already hold the id that ends a document, and no end is appended.
 """
@@ -15,23 +14,27 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from models.equal_info.codec import Codec
+from models.equal_info.load import AnyCodec, load_codec
+from models.equal_info.streams.codec import StreamCodec
 from seqio_tasks import layout
 from seqio_tasks.metrics import byte_accuracy, exact_match
-from seqio_tasks.token_files import tokens_of_dataset
 from seqio_tasks.vocabularies import CodecVocabulary
-from seqio_tasks.windows import Windows
 from shammie import files
 from shammie.errors import UserError
 
 VERSION = "v001"  # raised whenever a task's preprocessing changes
 TARGETS = {"targets": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)}
-ROWS_AT_ONCE = 64  # windows that one call into numpy takes
 
 
-def task_name(codec: Codec, suffix: str = "") -> str:
-    """The versioned name of a codec's task; a suffix tells datasets of one codec apart."""
-    return "_".join(filter(None, ["equal_info", codec.scheme, str(codec.vocab_size), suffix, VERSION]))
+def task_name(codec: AnyCodec, suffix: str = "") -> str:
+    """The versioned name of a codec's task, such as equal_info_pruned_65536_v001 or equal_info_windows_24_8_v001.
+
+    A suffix tells datasets of one codec apart.
+    """
+    code = f"{codec.scheme}_{codec.vocab_size}"
+    if isinstance(codec, StreamCodec):
+        code = str(codec.spec).replace(":", "_").replace("/", "_")
+    return "_".join(filter(None, ["equal_info", code, suffix, VERSION]))
 
 
 def manifests(directory: str) -> dict[str, dict[str, Any]]:
@@ -45,7 +48,7 @@ def manifests(directory: str) -> dict[str, dict[str, Any]]:
     return layout.manifests(directory)
 
 
-def codec_of(directory: str, codec: Codec | None = None) -> Codec:
+def codec_of(directory: str, codec: AnyCodec | None = None) -> AnyCodec:
     """The dataset's codec, or the given one if it is the same.
 
     Raises:
@@ -54,7 +57,7 @@ def codec_of(directory: str, codec: Codec | None = None) -> Codec:
     splits = manifests(directory)
     path = files.join(directory, layout.CODEC_FILE)
     name = "the given codec" if codec else path
-    codec = codec or Codec.load(path)
+    codec = codec or load_codec(path)
     for split, manifest in splits.items():
         wanted = manifest["config"]["codec_fingerprint"]
         if codec.fingerprint != wanted:
@@ -66,7 +69,9 @@ def codec_of(directory: str, codec: Codec | None = None) -> Codec:
     return codec
 
 
-def add_task(directory: str, *, name: str | None = None, codec: Codec | None = None, extra_ids: int = 0) -> seqio.Task:
+def add_task(
+    directory: str, *, name: str | None = None, codec: AnyCodec | None = None, extra_ids: int = 0
+) -> seqio.Task:
     """Registers a task for a dataset; a second call for the same name replaces the first.
 
     Args:
@@ -112,79 +117,6 @@ def add_task(directory: str, *, name: str | None = None, codec: Codec | None = N
         metric_fns=[exact_match, byte_accuracy],
         postprocess_fn=partial(_decoded, vocabulary=vocabulary),
     )
-
-
-def add_lm_task(
-    directory: str, *, length: int, name: str | None = None, seed: int = 0, epochs: int = 1, extra_ids: int = 0
-) -> seqio.Task:
-    """Registers a task of fixed windows over a dataset; a second call for the same name replaces the first.
-
-    Through T5X's converter for language models, without packing, it gives the batches that the bundled trainer sees.
-    There is no shuffle buffer: an epoch's order is a pure function of the seed (`seqio_tasks.windows`). SeqIO repeats
-    what a task gives as it is; with several `epochs` in one pass each has its own order, as in the bundled trainer.
-
-    Args:
-        directory: where the job wrote.
-        length: tokens of a window, and of the sequences that T5X is told of.
-        name: None for the codec's, with the length.
-        seed: of the order where SeqIO passes none.
-        epochs: that one pass over a shuffled split holds.
-        extra_ids: ids above the codec's that a model may use for itself.
-
-    Returns:
-        The task; its examples have one feature, int32 "targets" [length].
-
-    Raises:
-        UserError: no finished dataset, another codec, or a split that is shorter than one window.
-    """
-    vocabulary = CodecVocabulary(codec_of(directory), extra_ids)
-    name = name or task_name(vocabulary.codec, f"lm_{length}")
-    windows = {
-        split: Windows(
-            tokens_of_dataset(directory, split, read_shard).ids, length, name=f"split {split} of {directory}"
-        )
-        for split in manifests(directory)
-    }
-    default_seed = seed
-
-    def dataset_fn(split: str, shuffle_files: bool = False, seed: int | None = None) -> tf.data.Dataset:
-        one = windows[split]
-        if not shuffle_files:
-            return _window_dataset(one, one.count, np.arange)
-        order = partial(one.order, default_seed if seed is None else seed)
-        return _window_dataset(one, one.count * epochs, order)
-
-    if name in seqio.TaskRegistry.names():
-        seqio.TaskRegistry.remove(name)
-    source: Any = _OrderedSource(dataset_fn, splits=list(windows))
-    return seqio.TaskRegistry.add(
-        name,
-        source=source,
-        preprocessors=[],
-        output_features={"targets": seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32)},
-        shuffle_buffer_size=None,
-    )
-
-
-class _OrderedSource(seqio.FunctionDataSource):
-    """A source that puts its rows in order itself, so that SeqIO lets a task do without a shuffle buffer."""
-
-    @property
-    def performs_internal_shuffling(self) -> bool:
-        return True
-
-
-def _window_dataset(windows: Windows, total: int, order: Callable[[int, int], np.ndarray]) -> tf.data.Dataset:
-    """The windows at places 0 to total - 1 of an order: (start, stop) to numbers of windows."""
-
-    def take(start: Any) -> np.ndarray:
-        return windows.take(order(int(start), min(int(start) + ROWS_AT_ONCE, total)))
-
-    def example(row: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"targets": tf.ensure_shape(row, [windows.length])}
-
-    starts = tf.data.Dataset.range(0, total, ROWS_AT_ONCE)
-    return starts.map(lambda start: tf.numpy_function(take, [start], tf.int32)).unbatch().map(example)
 
 
 def read_shard(path: str) -> Iterator[np.ndarray]:

@@ -7,8 +7,9 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from models.equal_info.codec import Codec
 from models.equal_info.ids import END_OF_DOCUMENT_ID, SPECIAL_IDS, codes_of_ids, ids_of_codes
+from models.equal_info.load import AnyCodec
+from models.equal_info.streams.codec import StreamCodec
 
 
 class CodecVocabulary(seqio.Vocabulary):
@@ -19,7 +20,7 @@ class CodecVocabulary(seqio.Vocabulary):
         extra_ids: ids above the codec's that a model may use for itself.
     """
 
-    def __init__(self, codec: Codec, extra_ids: int = 0) -> None:
+    def __init__(self, codec: AnyCodec, extra_ids: int = 0) -> None:
         super().__init__(extra_ids)
         self.codec = codec
 
@@ -51,10 +52,14 @@ class CodecVocabulary(seqio.Vocabulary):
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The exact text of ids up to the first end of document; padding is left out.
 
+        Of a stream that was cut, or drawn by a model, it is the text that its bits decide.
+
         Raises:
-            ValueError: an id stands for no text.
+            ValueError: an id stands for no text (never of a stream).
         """
-        return self.codec.decode(codes_of_ids(ids if isinstance(ids, np.ndarray) else list(ids)))
+        codes = codes_of_ids(ids if isinstance(ids, np.ndarray) else list(ids))
+        codec = self.codec
+        return codec.decode_prefix(codes) if isinstance(codec, StreamCodec) else codec.decode(codes)
 
     def _encode_tf(self, s: Any) -> Any:
         def encode(text: Any) -> np.ndarray:

@@ -30,7 +30,13 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a gin file of your own instead of the experiment's, or on top of it where --size is given; repeatable",
     )
-    parser.add_argument("--input", metavar="FILE", nargs="+", default=[], help="your own files instead of the default")
+    parser.add_argument(
+        "--input",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="your own files, or tfds:NAME[/CONFIG][:VERSION[/SPLIT]][@FOLDER], instead of the default",
+    )
     parser.add_argument("--strict", action="store_true", help="also redo steps whose source code has changed")
 
 

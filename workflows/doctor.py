@@ -44,13 +44,14 @@ class Check:
 
 
 def run(_: argparse.Namespace) -> int:
-    """Prints every check; the exit code is 1 if something needed is broken."""
-    checks = list(examine())
-    for check in checks:
+    """Prints every check as it is made; the exit code is 1 if something needed is broken."""
+    broken = False
+    for check in examine():
         mark = "ok     " if check.well else "BROKEN " if check.needed else "absent "
         cure = f"\n        → {check.cure}" if check.cure and not check.well else ""
-        print(f"{mark} {check.name}: {check.found}{cure}")
-    return 1 if any(check.needed and not check.well for check in checks) else 0
+        print(f"{mark} {check.name}: {check.found}{cure}", flush=True)
+        broken |= check.needed and not check.well
+    return int(broken)
 
 
 def examine() -> Iterator[Check]:
@@ -72,14 +73,38 @@ def examine() -> Iterator[Check]:
     yield _codec()
     for name in PEERS:
         yield _installed(name, needed=False, cure=f"pip install {name}{PINS.get(name, '')}")
+    yield from _t5x()
 
 
-def _tried(name: str, look: Callable[[], None], found: str, cure: str) -> Check:
+def _t5x() -> Iterator[Check]:
+    """T5X, its packages, its commit, and two steps of training where it is there."""
+    from workflows import t5x_contract
+
+    lost = t5x_contract.missing()
+    for name, tested in t5x_contract.TESTED.items():
+        if name in lost:
+            yield Check(name, False, False, "not importable", t5x_contract.INSTALL)
+            continue
+        commit = t5x_contract.commit_of(name)
+        found = f"commit {commit[:12]}" if commit else "of an unknown commit"
+        note = "" if commit == tested else f", tested with {tested[:12]}"
+        yield Check(name, True, False, found + note)
+    for name, distribution in t5x_contract.FROM_PYPI.items():
+        there = name not in lost
+        yield Check(distribution, there, False, "importable" if there else "not installed", t5x_contract.INSTALL)
+    if not lost:
+        from workflows.t5x_smoke import smoke
+
+        yield _tried("t5x.train", smoke, None, "read what python -m t5x.train says with gin/t5x/equal_info_tiny.gin")
+
+
+def _tried(name: str, look: Callable[[], str | None], found: str | None, cure: str) -> Check:
+    """The check that a call does not fail; what it found is what the call says, where nothing else is given."""
     try:
-        look()
+        said = look()
     except Exception as error:
         return Check(name, False, True, one_line(error), cure)
-    return Check(name, True, True, found)
+    return Check(name, True, True, found or str(said))
 
 
 def _installed(name: str, *, needed: bool, cure: str) -> Check:

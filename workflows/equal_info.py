@@ -10,25 +10,22 @@ SentencePiece, other codes) read token files of the same documents. The function
 `equal_info_steps` and `equal_info_lm`, the page in `equal_info_report` and `equal_info_lm_report`.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from models.equal_info.m1 import M1Config
 from shammie.errors import UserError
 from shammie.progress import duration
-from workflows import equal_info_lm, equal_info_report, equal_info_steps, peers
+from workflows import equal_info_lm, equal_info_report, equal_info_steps, equal_info_table, peers
 from workflows.compare_codes import spec_of, specs_of
-from workflows.corpus import embedded_documents, manifest
-from workflows.dag import Source, Step, source_of_files
+from workflows.dag import Step
+from workflows.equal_info_common import LM_FLOPS_PER_S, LM_MEASURE_S, codes_step, corpus_step, m1_step
+from workflows.equal_info_methods import input_of
+from workflows.equal_info_table import TableSettings
 from workflows.language_models import LMSettings, settings_json
 from workflows.tokenizers import IN_BYTES, code_of, sentencepiece_of_method
 
-# What steps lasted on 2 CPU cores, for the estimates of `shammie plan`.
-STEP_S = 0.07
-COMPILE_S = {"pruned": 30, "words": 30}
-PEERS_S_PER_MB = 12
-LM_FLOPS_PER_S = 5e10
-LM_MEASURE_S = 25
+PEERS_S_PER_MB = 12  # what it lasted on 2 CPU cores, for the estimates of `shammie plan`
 
 
 @dataclass(frozen=True)
@@ -74,21 +71,30 @@ class Settings:
                 raise UserError(f"the method {method} needs the code {code}", "add it to CODES, or change LM_METHODS")
 
 
-def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flags: Sequence[str] = ()) -> list[Step]:
+def steps(
+    settings: Settings | None = None,
+    input: Sequence[str] = (),
+    beam_flags: Sequence[str] = (),
+    table: TableSettings | None = None,
+) -> list[Step]:
     """The DAG; its last step is the report.
 
     Args:
         settings: numbers and choices.
         input: text of the user's, by path or glob; none means the embedded corpus.
         beam_flags: go to Beam as they are.
+        table: makes the paper's table instead (`workflows.equal_info_table`); then the settings are of no matter.
     """
+    if table is not None:
+        return equal_info_table.steps(table, input)
     chosen = settings or Settings()
     if chosen.peer_vocab_sizes or any(map(sentencepiece_of_method, chosen.lm.methods)):
         peers.check_installed()
-    corpus = _corpus(chosen, tuple(input))
+    corpus = corpus_step(chosen.documents, tuple(input))
     code = str(spec_of(chosen.code))
     trained = [_trained(chosen, corpus, seed) for seed in chosen.seeds]
     m1, codes, _ = trained[0]
+    made_from = {"codes": codes, "m1": m1}
     dataset = Step(
         "dataset",
         lambda running: equal_info_steps.write_dataset(running, beam_flags),
@@ -103,7 +109,7 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
         inputs={"corpus": corpus, "codes": codes, "dataset": dataset},
         code=("seqio_tasks", "models.equal_info.codec"),
     )
-    language_models = [_language_model(chosen, method, corpus, codes, dataset) for method in chosen.lm.methods]
+    language_models = [_language_model(chosen, method, corpus, made_from, dataset) for method in chosen.lm.methods]
     report = Step(
         "report",
         equal_info_report.write,
@@ -124,23 +130,8 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
 
 def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, Step]:
     """M1 of one seed, its codes, and what was measured of them; the first seed measures the peers too."""
-    m1 = Step(
-        "m1",
-        equal_info_steps.train,
-        config={"m1": asdict(settings.m1), "train_mb": settings.train_mb, "seed": seed},
-        inputs={"corpus": corpus},
-        validate=equal_info_steps.validate_m1,
-        lasts=duration(settings.m1.steps * STEP_S),
-        code=("models.equal_info.m1", "models.training", "models.lm"),
-    )
-    codes = Step(
-        "codes",
-        equal_info_steps.compile_codes,
-        config={"codes": list(settings.codes), "train_mb": settings.train_mb},
-        inputs={"corpus": corpus, "m1": m1},
-        lasts=duration(sum(COMPILE_S.get(spec_of(name).scheme, 2) for name in settings.codes)),
-        code=("workflows.compare_codes", "models.equal_info"),
-    )
+    m1 = m1_step(settings.m1, settings.train_mb, seed, corpus)
+    codes = codes_step(settings.codes, settings.train_mb, corpus, m1)
     peer_vocab_sizes = list(settings.peer_vocab_sizes) if seed == settings.seeds[0] else []
     measures = Step(
         "measures",
@@ -158,10 +149,12 @@ def _trained(settings: Settings, corpus: Step, seed: int) -> tuple[Step, Step, S
     return m1, codes, measures
 
 
-def _language_model(settings: Settings, method: str, corpus: Step, codes: Step, dataset: Step) -> Step:
+def _language_model(
+    settings: Settings, method: str, corpus: Step, made_from: Mapping[str, Step], dataset: Step
+) -> Step:
     """A method's language models; over the dataset's own code they read the dataset."""
-    code = code_of(method)
-    inputs = {"corpus": corpus, **({"codes": codes} if code else {})}
+    code, wanted = code_of(method), input_of(method)
+    inputs = {"corpus": corpus, **({wanted: made_from[wanted]} if wanted else {})}
     tokens = dataset
     if method.endswith(IN_BYTES) or code != str(spec_of(settings.code)):
         tokens = Step(
@@ -187,24 +180,4 @@ def _language_model(settings: Settings, method: str, corpus: Step, codes: Step, 
             "models.lm",
             "models.training",
         ),
-    )
-
-
-def _corpus(settings: Settings, patterns: tuple[str, ...]) -> Step:
-    if not patterns:
-        documents = embedded_documents()
-        return Step(
-            "corpus",
-            lambda running: equal_info_steps.write_embedded(running, documents),
-            inputs={"text": Source("standard_library", manifest(documents))},
-        )
-    from beam_jobs.units import ReadConfig, find_sources
-
-    reading = ReadConfig(documents=settings.documents)
-    source = source_of_files("input", [found.path for found in find_sources(patterns, reading)])
-    return Step(
-        "corpus",
-        lambda running: equal_info_steps.write_input(running, patterns),
-        config={"documents": settings.documents},
-        inputs={"text": source},
     )

@@ -8,16 +8,15 @@ from models.lm.artefact import TrainedLM
 from models.lm.decoding import Sampling
 from seqio_tasks.token_files import write_tokens
 from shammie.errors import UserError
-from shammie.files import join, read_bytes, write_bytes, write_json
-from workflows import tokenizers
+from shammie.files import read_bytes, write_json
 from workflows.dag import Running
-from workflows.equal_info_steps import is_utf8, load_codec
-from workflows.language_models import Method, Texts, settings_of, train_method
+from workflows.equal_info_held_out import Documents, Texts
+from workflows.equal_info_methods import loaded, made
+from workflows.equal_info_steps import is_utf8
+from workflows.language_models import Method, settings_of, train_method
 from workflows.parquet_corpus import read_documents, sample_documents
 from workflows.serving import continued, serving_speed, text_of
-from workflows.tokenizers import Tokenizer
 
-SENTENCEPIECE_MODEL = "sentencepiece.model"
 ENCODED_AT_ONCE = 256
 SERVED_ROWS = 8
 SERVED_TOKENS = 192
@@ -27,16 +26,11 @@ PROMPT_BYTES = 160
 
 
 def write_method_tokens(running: Running) -> dict[str, Any]:
-    """Writes a method's training tokens; SentencePiece is trained first, on the text that pruning saw."""
+    """Writes a method's training tokens; SentencePiece and streams are made first, from the text that pruning saw."""
     method, corpus = running.config["method"], running.input("corpus")
-    if wanted := tokenizers.sentencepiece_of_method(method):
-        from workflows.peers import train_sentencepiece
-
-        kind, cross_words, vocab_size = wanted
-        sample = [text for text in sample_documents(corpus, "train", running.config["train_mb"]) if is_utf8(text)]
-        model = train_sentencepiece(kind, sample, vocab_size, cross_words=cross_words)
-        write_bytes(running.path(SENTENCEPIECE_MODEL), model)
-    tokenizer = _tokenizer(running, running.path())
+    sample = sample_documents(corpus, "train", running.config["train_mb"])
+    given = {name: running.input(name) for name in ("codes", "m1") if name in running.step.inputs}
+    tokenizer = made(method, running.path(), sample, **given)
     texts = [text for text in read_documents(corpus, "train") if text and is_utf8(text)]
     size = sum(map(len, texts))
     with running.progress(f"tokens of {method}", size, "B") as progress:
@@ -56,16 +50,6 @@ def write_method_tokens(running: Running) -> dict[str, Any]:
     return {"tokens": info.tokens, "text_bytes": size}
 
 
-def _tokenizer(running: Running, sentencepiece_folder: str) -> Tokenizer:
-    method = running.config["method"]
-    code = tokenizers.code_of(method)
-    if code:
-        return tokenizers.of_codec(method, load_codec(running.input("codes"), code))
-    if tokenizers.sentencepiece_of_method(method):
-        return tokenizers.of_sentencepiece(method, read_bytes(join(sentencepiece_folder, SENTENCEPIECE_MODEL)))
-    return tokenizers.of_bytes()
-
-
 def train_lm(running: Running) -> dict[str, Any]:
     """Trains a method's models at the common FLOPs and measures them: code lengths, speed of serving, samples.
 
@@ -73,7 +57,8 @@ def train_lm(running: Running) -> dict[str, Any]:
         UserError: there is no text to measure on.
     """
     settings = settings_of(running.config["lm"])
-    tokenizer = _tokenizer(running, running.input("tokens"))
+    codes = running.input("codes") if "codes" in running.step.inputs else ""
+    tokenizer = loaded(running.config["method"], running.input("tokens"), codes=codes)
     corpus = running.input("corpus")
     texts = Texts(
         validation=_readable(sample_documents(corpus, "validation", settings.validation_mb)),
@@ -81,7 +66,15 @@ def train_lm(running: Running) -> dict[str, Any]:
     )
     if not texts.validation or not texts.test:
         raise UserError("no held-out document is UTF-8 text", "give more text, or raise LM_TEST_MB")
-    method = Method(settings, tokenizer, running.input("tokens"), texts, running.path())
+    method = Method(
+        settings,
+        tokenizer.name,
+        tokenizer.vocab_size,
+        tokenizer.made_with,
+        running.input("tokens"),
+        Documents(tokenizer, texts, settings.context),
+        running.path(),
+    )
     measured = train_method(method)
     model = TrainedLM.from_bytes(read_bytes(running.path("lm.bin")))
     prompts = [text[:PROMPT_BYTES] for text in texts.test[:SERVED_ROWS]]

@@ -20,6 +20,7 @@ from workflows.bench.table import median_seconds
 from workflows.compare_codes import Measured, build, measure_codec, measured, spec_of
 from workflows.corpus import SPLITS, Document, by_split, manifest, split_of
 from workflows.dag import Running
+from workflows.equal_info_examples import joined
 from workflows.parquet_corpus import CorpusWriter, read_documents, sample_documents
 
 STABILITY_EDITS = 300
@@ -87,8 +88,10 @@ def _texts(running: Running, split: str, megabytes: float) -> list[bytes]:
     return sample_documents(running.input("corpus"), split, megabytes)
 
 
-def _array(texts: Sequence[bytes]) -> np.ndarray:
-    return np.frombuffer(b"".join(texts), np.uint8)
+def text_array(running: Running, split: str, megabytes: float) -> np.ndarray:
+    """A sample of a split's documents, joined, uint8 [bytes]; the config's `ended` puts the end byte behind each."""
+    texts = _texts(running, split, megabytes)
+    return np.frombuffer(joined(texts) if running.config.get("ended") else b"".join(texts), np.uint8)
 
 
 def train(running: Running) -> dict[str, Any]:
@@ -105,10 +108,10 @@ def train(running: Running) -> dict[str, Any]:
             curve.append((step, loss_nats / np.log(2)))
             progress.to(step, f"{curve[-1][1]:.3f} bits/byte")
 
-        text = _array(_texts(running, "train", running.config["train_mb"]))
+        text = text_array(running, "train", running.config["train_mb"])
         m1 = train_m1(config, text, jax.random.key(running.config["seed"]), on_step)
     write_bytes(running.path("m1.bin"), m1.to_bytes())
-    held_out = bits_per_byte(m1, _array(_texts(running, "validation", 2.0)))
+    held_out = bits_per_byte(m1, text_array(running, "validation", 2.0))
     parameters = sum(np.size(leaf) for leaf in jax.tree.leaves(m1.params))
     about = {
         "m1_held_out_bits_per_byte": held_out,
@@ -131,7 +134,7 @@ def validate_m1(directory: str) -> None:
 def compile_codes(running: Running) -> dict[str, Any]:
     """Compiles every code with the same M1 and text."""
     m1 = M1.from_bytes(read_bytes(join(running.input("m1"), "m1.bin")))
-    text = _array(_texts(running, "train", running.config["train_mb"]))
+    text = text_array(running, "train", running.config["train_mb"])
     about = read_json(join(running.input("corpus"), "corpus.json"))
     notes = {"trained_on": about["corpus"], "corpus_sha256": about["corpus_sha256"]}
     seconds = {}

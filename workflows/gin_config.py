@@ -129,7 +129,8 @@ def _parse_binding(binding: str, modules: Sequence[str]) -> None:
 
 def _imports(name: str, modules: Iterable[str]) -> str:
     """Import lines for the module that a binding names, so that it resolves though no file has used it."""
-    found = [module for module in modules if module.rpartition(".")[2] == name.partition(".")[0]]
+    called = name.rpartition("/")[2].partition(".")[0]  # without its scope
+    found = [module for module in modules if module.rpartition(".")[2] == called]
     if not found:
         return ""
     package, _, module = found[0].rpartition(".")

@@ -57,6 +57,16 @@ SYSTEMS: dict[str, System] = {
                 ),
                 Experiment("default", "gin/equal_info/default.gin", "the codec that ships, from text of yours", "15"),
                 Experiment("paper", "gin/equal_info/paper.gin", "the paper's model sizes", "a cluster"),
+                Experiment(
+                    "paper_table_small",
+                    "gin/equal_info/paper_table_small.gin",
+                    "the paper's table at small scale: 29 methods, three sizes, all analyses",
+                    "600",
+                ),
+                Experiment(
+                    "paper_table_tiny", "gin/equal_info/paper_table_tiny.gin", "the path of the paper's table", "1"
+                ),
+                Experiment("paper_table", "gin/equal_info/paper_table.gin", "the paper's whole grid", "a cluster"),
             ),
         ),
     ]

@@ -16,17 +16,19 @@ def parser() -> Parser:
         prog=f"python -m {PROGRAM}",
         description="Text to SeqIO-readable shards of model ids, by an Equal-Info codec.",
         epilog="All other flags go to Beam, such as --runner=FlinkRunner or --direct_num_workers=4. "
-        "The same command resumes a job that was stopped.",
+        "The same command resumes a job that was stopped. Text that TFDS has prepared is "
+        "tfds:NAME[/CONFIG][:VERSION[/SPLIT[/FEATURE]]][@FOLDER], such as tfds:c4/en:3.1.0/validation; FOLDER is "
+        "TFDS_DATA_DIR or ~/tensorflow_datasets where none is given.",
         allow_abbrev=False,
     )
     add = flags.add_argument
-    add("--input", nargs="+", required=True, help="files, folders or globs; text, JSONL, Parquet or TFRecord, .gz too")
+    add("--input", nargs="+", required=True, help="files, folders, globs, tfds:…; text, JSONL, Parquet, records; .gz")
     add("--output", required=True, help="folder for the dataset; its splits share it")
     add("--codec", default="default", help="path of a codec (default: the one that ships with shammie)")
     add("--split", default="train", help="name of the split (default: train)")
     add("--num_shards", type=int, default=0, help="files to write (default: one per 64 MB of input)")
     add("--seed", type=int, default=0, help="of the shuffle (default: 0)")
-    add("--format", default="auto", help="auto, text, jsonl, parquet or tfrecord (default: by each file's ending)")
+    add("--format", default="auto", help="text, jsonl, parquet, tfrecord or array_record (default: by the ending)")
     add("--documents", default="line", help="what a text document is: line or file (default: line)")
     add("--text_field", default="text", help="JSONL field, Parquet column or TFRecord feature (default: text)")
     add("--output_format", default="tfrecord", help="tfrecord or array_record (default: tfrecord)")

@@ -13,10 +13,9 @@ def card(splits: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
     lines = [
         "# Token streams by an Equal-Info codec",
         "",
-        f"Text encoded by the `{config['codec_scheme']}` code of {config['codec_vocab_size']:,} tokens"
-        f" (arXiv:2404.03626), windows of {config['codec_window_bits']} bits.",
+        _code(config),
         "The codec itself is `equal_info.codec` in this folder; decoding with it gives the text back, byte by byte,",
-        "unless the scheme is `greedy`, which loses text.",
+        "unless the scheme is `greedy` or `greedy_windows`, which lose text.",
         "",
         "| split | documents | text MB | tokens | bytes/token | examples | shards | bad records |",
         "|---|---|---|---|---|---|---|---|",
@@ -50,6 +49,18 @@ def card(splits: list[tuple[dict[str, Any], dict[str, Any]]]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _code(config: dict[str, Any]) -> str:
+    """What text is encoded by."""
+    scheme, vocab_size, window_bits = (config[f"codec_{name}"] for name in ("scheme", "vocab_size", "window_bits"))
+    if stream := config.get("codec_stream"):
+        windows = f", windows of {window_bits} bits" if window_bits else ""
+        return f"Text compressed to the stream `{stream}` (arXiv:2404.03626){windows}, read as {vocab_size:,} tokens."
+    return (
+        f"Text encoded by the `{scheme}` code of {vocab_size:,} tokens (arXiv:2404.03626),"
+        f" windows of {window_bits} bits."
+    )
 
 
 def _groups(configs: list[dict[str, Any]]) -> list[str]:

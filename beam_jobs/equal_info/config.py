@@ -5,6 +5,8 @@ from typing import Any
 
 from beam_jobs.shards import SHARD_FORMATS
 from beam_jobs.units import Plan, ReadConfig
+from models.equal_info.load import AnyCodec
+from models.equal_info.streams.codec import StreamCodec
 from shammie.errors import UserError
 from shammie.files import digest
 
@@ -19,7 +21,7 @@ class JobConfig:
     """A job.
 
     Attributes:
-        input: paths, folders or globs.
+        input: paths, folders, globs, or datasets of TFDS (`tfds:c4/en:3.1.0/train`).
         output: the folder for the dataset; the splits of one dataset share it.
         codec: a path, or "default" for the codec that ships with the package.
         split: the split that this job writes, such as train.
@@ -66,7 +68,7 @@ class JobConfig:
             raise UserError(f"example_bytes={self.example_bytes} is below 2", "give 2 or more, or leave it out")
 
 
-def dataset_config(config: JobConfig, plan: Plan, codec: Any) -> dict[str, Any]:
+def dataset_config(config: JobConfig, plan: Plan, codec: AnyCodec) -> dict[str, Any]:
     """All that decides the bytes of a split, in plain JSON: no paths of this machine, no clocks, no workers."""
     return {
         "job": "equal_info",
@@ -85,9 +87,12 @@ def dataset_config(config: JobConfig, plan: Plan, codec: Any) -> dict[str, Any]:
         "codec_scheme": codec.scheme,
         "codec_window_bits": codec.window_bits,
         "codec_vocab_size": codec.vocab_size,
+        **({"codec_stream": str(codec.spec)} if isinstance(codec, StreamCodec) else {}),
         "sources": len(plan.sources),
         "sources_bytes": plan.size,
-        "sources_digest": digest([[s.name, s.size, s.format, s.gzip] for s in plan.sources]),
+        "sources_digest": digest(
+            [[s.name, s.size, s.format, s.gzip, *([s.text_field] if s.text_field else [])] for s in plan.sources]
+        ),
     }
 
 

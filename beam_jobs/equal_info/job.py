@@ -17,7 +17,7 @@ from beam_jobs.equal_info.transforms import EncodeUnit, WriteShard, codec_of
 from beam_jobs.runner import one_worker, pipeline_options, run_pipeline
 from beam_jobs.units import Plan, find_sources, plan_units
 from beam_jobs.work import Work, other_job
-from models.equal_info.codec import Codec
+from models.equal_info.load import AnyCodec
 from seqio_tasks.layout import CODEC_FILE, COMPLETED, stats_name
 from shammie.errors import UserError
 from shammie.files import digest, is_local, join
@@ -62,7 +62,7 @@ def _held(output: str) -> AbstractContextManager[None]:
 
 
 def _finish(
-    config: JobConfig, beam_flags: Sequence[str], plan: Plan, codec: Codec, artefact: bytes
+    config: JobConfig, beam_flags: Sequence[str], plan: Plan, codec: AnyCodec, artefact: bytes
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, int]]:
     """Stats, manifest and Beam's counters of a job, after all that is left of it was done."""
     output, split = config.output, config.split
@@ -119,7 +119,7 @@ def build_pipeline(
     return numbers | "Write shards" >> beam.ParDo(write, AsList(encoded))
 
 
-def load_codec(path: str) -> tuple[Codec, bytes]:
+def load_codec(path: str) -> tuple[AnyCodec, bytes]:
     """The codec that --codec names, and its artefact."""
     if path == "default":
         data = resources.files("models.equal_info").joinpath("default.codec").read_bytes()

@@ -20,14 +20,14 @@ from beam_jobs.shards import write_shard
 from beam_jobs.sorted_runs import SortedRun, append_run
 from beam_jobs.units import Plan, ReadConfig
 from beam_jobs.work import Work, sorted_runs
-from models.equal_info.codec import Codec
+from models.equal_info.load import AnyCodec, codec_of_bytes
 from seqio_tasks.layout import CODEC_FILE
 from shammie.errors import UserError
 from shammie.files import join
 from shammie.packages import check_packages_are_ours
 
 NAMESPACE = "equal_info"
-_AT_HAND: dict[bytes, Codec] = {}
+_AT_HAND: dict[bytes, AnyCodec] = {}
 
 
 class Batch(NamedTuple):
@@ -48,7 +48,7 @@ class Encoder:
         threads: for the codec.
     """
 
-    def __init__(self, plan: Plan, config: dict[str, Any], codec: Codec, threads: int) -> None:
+    def __init__(self, plan: Plan, config: dict[str, Any], codec: AnyCodec, threads: int) -> None:
         self.plan, self.config, self.codec, self.threads = plan, config, codec, threads
         self.keys = np.array([source_key(source.name) for source in plan.sources], np.uint64)
         self.read = read_config(config)
@@ -78,11 +78,11 @@ class Encoder:
         return serialise(layout, codes, bounds, seed=self.config["seed"], keys=self.keys)
 
 
-def codec_of(data: bytes, path: str) -> Codec:
+def codec_of(data: bytes, path: str) -> AnyCodec:
     """The codec of an artefact; the last one that this process made is not made again."""
     if data not in _AT_HAND:
         _AT_HAND.clear()
-        _AT_HAND[data] = Codec.from_bytes(data, name=path)
+        _AT_HAND[data] = codec_of_bytes(data, name=path)
     return _AT_HAND[data]
 
 

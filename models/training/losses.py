@@ -42,22 +42,27 @@ def inputs_of(targets_BL: jax.Array, first: int = PAD_ID) -> jax.Array:
     return jnp.pad(targets_BL[:, :-1], ((0, 0), (1, 0)), constant_values=first)
 
 
-def lm_loss(network: nn.Module, z_loss: float = 0.0) -> LossFunction:
-    """The loss of a language model: mean nats of the targets that are no padding, plus z_loss * mean log(Z)^2.
+def lm_loss(network: nn.Module, z_loss: float = 0.0, *, predicted_from: int = PAD_ID + 1) -> LossFunction:
+    """The loss of a language model: mean nats of the targets that count, plus z_loss * mean log(Z)^2 over them.
 
     Args:
         network: int [B, L] inputs to float [B, L, V] logits.
         z_loss: weight of the squared log normaliser (T5X's default for large models is 1e-4).
+        predicted_from: targets below this id are read but do not count: padding, or also a source that is only given.
 
     Returns:
-        (params, {"targets": int [B, L]}) -> the loss, and metrics `loss` (without the z-loss), `z_loss`, `accuracy`.
+        (params, batch) -> the loss, and metrics `loss` (without the z-loss), `z_loss`, `accuracy`. A batch has
+        "targets", int [B, L], and may have "inputs" (else the targets, one place later), "weights" (else 1 for targets
+        that count) and "segments" (documents packed in a row), [B, L] each.
     """
 
     def loss_function(params: Params, batch: Batch) -> tuple[jax.Array, Metrics]:
         targets = batch["targets"]
-        logits: Any = network.apply({"params": params}, inputs_of(targets))
+        inputs = batch["inputs"] if "inputs" in batch else inputs_of(targets)
+        weights = batch["weights"] if "weights" in batch else targets >= predicted_from
+        weights = weights.astype(jnp.float32)
+        logits: Any = network.apply({"params": params}, inputs, segments_BL=batch.get("segments"))
         nats, log_z = cross_entropy(logits, targets)
-        weights = (targets != PAD_ID).astype(jnp.float32)
         total = jnp.maximum(weights.sum(), 1.0)
         extra = z_loss * jnp.sum(jnp.square(log_z) * weights)
         # the best token costs log_z - max; an argmax over the vocabulary would cost a tenth of the step on a CPU

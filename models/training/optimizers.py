@@ -1,7 +1,7 @@
 """Optimizers by name, with the learning rate schedules of T5X."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -110,14 +110,38 @@ def schedule_of(config: OptimizerConfig, steps: int) -> optax.Schedule:
 def optimizer_of(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """The Optax transformation: clipping, then the optimizer under its schedule.
 
-    Adafactor (arXiv:1804.04235) scales its steps by the parameters' size, as T5X's does, and factors the second moments
-    of arrays whose two largest axes have at least 128 places (T5X factors by axis names).
+    Adafactor (arXiv:1804.04235) is T5X's under its standard rules: steps are scaled by the parameters' size, and the
+    second moments of matrices with at least 128 rows and columns are factored, attention's kernels being matrices too.
     """
     schedule = schedule_of(config, steps)
     if config.name == "adafactor":
         # Optax's own decay comes after the learning rate: it would shrink parameters by the same share at any rate
         decay = optax.add_decayed_weights(-config.weight_decay)
-        chosen = optax.chain(optax.adafactor(None), decay, optax.scale_by_schedule(schedule))
+        chosen = optax.chain(on_matrices(optax.adafactor(None)), decay, optax.scale_by_schedule(schedule))
     else:
         chosen = optax.adamw(schedule, b1=config.b1, b2=config.b2, weight_decay=config.weight_decay)
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), chosen) if config.clip_norm else chosen
+
+
+def on_matrices(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """A transformation that sees arrays of three axes, attention's kernels, as matrices.
+
+    Two neighbouring axes become one, so that the matrix is as near to a square as may be: [D, H, K] becomes
+    [D, H K], and [H, K, D] becomes [H K, D], which are the rows and columns of T5X's Adafactor.
+    """
+
+    def matrix(x: jax.Array) -> jax.Array:
+        if x.ndim != 3:
+            return x
+        a, b, c = x.shape
+        wide, tall = (a, b * c), (a * b, c)
+        return x.reshape(min(wide, tall, key=lambda shape: max(shape) / min(shape)))
+
+    def matrices(tree: Any) -> Any:
+        return None if tree is None else jax.tree.map(matrix, tree)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        changed, state = inner.update(matrices(updates), state, matrices(params))
+        return jax.tree.map(lambda x, like: x.reshape(like.shape), changed, updates), state
+
+    return optax.GradientTransformation(lambda params: inner.init(matrices(params)), update)

@@ -7,7 +7,8 @@ import seqio
 
 from beam_jobs.read_examples import read_targets
 from models.training.losses import inputs_of
-from seqio_tasks.equal_info import add_lm_task, read_shard
+from seqio_tasks.equal_info import read_shard
+from seqio_tasks.lm import add_lm_task
 from seqio_tasks.token_files import tokens_of_dataset
 from seqio_tasks.windows import Windows
 from shammie.errors import UserError
@@ -50,7 +51,8 @@ def test_a_changed_dataset_is_read_again(datasets, own_cache) -> None:
 
 @pytest.mark.parametrize("seed", [0, 5])
 def test_seqio_gives_the_trainers_batches(datasets, own_cache, seed: int) -> None:
-    task = add_lm_task(datasets["tfrecord"], length=LENGTH, epochs=3)
+    windows = windows_of(datasets["tfrecord"])
+    task = add_lm_task(datasets["tfrecord"], length=LENGTH, rows=windows.count * 3)
     dataset = seqio.get_dataset(
         task.name,
         task_feature_lengths={"targets": LENGTH},
@@ -59,7 +61,6 @@ def test_seqio_gives_the_trainers_batches(datasets, own_cache, seed: int) -> Non
         seed=seed,
         feature_converter=seqio.LMFeatureConverter(pack=False),
     ).batch(BATCH, drop_remainder=True)
-    windows = windows_of(datasets["tfrecord"])
     batches = list(dataset.as_numpy_iterator())
     assert len(batches) == windows.count * 3 // BATCH > windows.count // BATCH + 2  # beyond the first epoch
     for step, batch in enumerate(batches):
@@ -86,7 +87,7 @@ def test_each_host_reads_the_trainers_rows(datasets, own_cache) -> None:
 
 
 def test_without_shuffling_windows_come_in_order(datasets, own_cache) -> None:
-    task = add_lm_task(datasets["tfrecord"], length=LENGTH, epochs=3)
+    task = add_lm_task(datasets["tfrecord"], length=LENGTH, rows=10_000)
     rows = list(task.get_dataset(split="validation", shuffle=False).as_numpy_iterator())
     windows = windows_of(datasets["tfrecord"], "validation")
     np.testing.assert_array_equal([row["targets"] for row in rows], windows.take(np.arange(windows.count)))

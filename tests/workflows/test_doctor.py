@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from workflows import doctor
+from workflows import doctor, t5x_contract, t5x_smoke
 
 
 def test_exit_code_is_that_of_what_is_needed(
@@ -16,6 +16,26 @@ def test_exit_code_is_that_of_what_is_needed(
     assert "BROKEN  cache: read-only\n        → set SHAMMIE_CACHE" in capsys.readouterr().out
 
 
+@pytest.fixture
+def no_smoke(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(t5x_smoke, "smoke", lambda: "2 steps")
+
+
+@pytest.mark.usefixtures("no_smoke")
+def test_t5x_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(t5x_contract, "missing", lambda: ["airio", "cached_property"])
+    monkeypatch.setattr(t5x_contract, "commit_of", lambda name: {"t5x": "f" * 40}.get(name))
+    found = {check.name: check for check in doctor._t5x()}
+    assert found["t5x"].found == "commit ffffffffffff, tested with cc342d419ec3"
+    assert found["jestimator"].found == "of an unknown commit, tested with 326824a477fe"
+    assert [name for name, check in found.items() if not check.well] == ["airio", "cached-property"]
+    assert found["airio"].cure.endswith("pip install --no-deps -r requirements-t5x.txt")
+    assert "t5x.train" not in found
+    monkeypatch.setattr(t5x_contract, "missing", lambda: [])
+    assert {check.name: check for check in doctor._t5x()}["t5x.train"].found == "2 steps"
+
+
+@pytest.mark.usefixtures("no_smoke")
 def test_each_look_reports_instead_of_raising(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise ValueError("two\nlines")

@@ -271,3 +271,11 @@ def test_small_has_seeds_and_each_measures_anew() -> None:
     measures = [given for name, given in report.inputs.items() if name.startswith("measures_")]
     assert len({step.identity for step in measures}) == 3
     assert [bool(step.config["peer_vocab_sizes"]) for step in measures] == [True, False, False]
+
+
+def test_streams_are_made_from_m1_and_need_no_code() -> None:
+    (report,) = _steps("tiny", "LM_METHODS=('pruned:4096', 'windows:16/8', 'gzip/8')")
+    by_method = {step.config["method"]: step for name, step in report.inputs.items() if name.startswith("lm_")}
+    assert set(by_method["windows:16/8"].inputs["tokens"].inputs) == {"corpus", "m1"}
+    assert set(by_method["gzip/8"].inputs["tokens"].inputs) == {"corpus"}
+    assert by_method["pruned:4096"].inputs["tokens"].name == "dataset"

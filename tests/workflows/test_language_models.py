@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,8 @@ from models.lm.decoding import Sampling
 from seqio_tasks.token_files import write_tokens
 from shammie.errors import UserError
 from workflows import tokenizers
-from workflows.language_models import (
-    LMSettings,
-    Method,
-    Texts,
-    _by_position,
-    encoded,
-    settings_json,
-    settings_of,
-    train_method,
-)
+from workflows.equal_info_held_out import Documents, Texts, by_position, encoded
+from workflows.language_models import LMSettings, Method, settings_json, settings_of, train_method
 from workflows.serving import continued, serving_speed
 
 WORDS = [b"alpha ", b"beta ", b"gamma ", b"delta\n"]
@@ -55,7 +48,9 @@ def _method(directory: Path, settings: LMSettings = SETTINGS) -> Method:
         made_with=tokenizer.made_with,
     )
     texts = Texts(validation=[_text(100, 40)], test=[_text(101, 60), _text(102, 30)])
-    return Method(settings, tokenizer, str(directory / "data"), texts, str(directory / "out"))
+    held_out = Documents(tokenizer, texts, settings.context)
+    reads = (tokenizer.name, tokenizer.vocab_size, tokenizer.made_with)
+    return Method(settings, *reads, str(directory / "data"), held_out, str(directory / "out"))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +81,8 @@ def test_bits_per_byte_are_between_the_texts_entropy_and_uniform_bytes(measured:
 
 def test_positions_average_to_the_whole(measured: tuple[Method, dict]) -> None:
     method, told = measured
-    documents = encoded(method.tokenizer, method.texts.test)
+    assert isinstance(method.held_out, Documents)
+    documents = encoded(method.held_out.tokenizer, method.held_out.texts.test)
     counts: dict[int, int] = {}
     for document in documents:
         for place in range(len(document)):
@@ -102,7 +98,7 @@ def test_accuracy_by_place_in_the_window_counts_each_documents_tokens_from_its_s
     documents = [np.array([5, 6, 7, 8, 9, 1]), np.array([4, 3, 1])]
     # pieces of 4: places 0 1 0 1 | 0 (1 is the end) | 0 1 (end)
     right = np.array([[1, 0, 1, 0], [1, 1, 0, 0], [0, 0, 1, 0]], bool)
-    told = _by_position(np.ones((3, 4), np.float32), right, documents, density=2.0, window_tokens=2)
+    told = by_position(np.ones((3, 4), np.float32), right, documents, density=2.0, window_tokens=2)
     assert told["accuracy_by_window_position"] == [3 / 4, 0.0]
     assert [place[:2] for place in told["by_context_position"]] == [[1, 1], [2, 2], [3, 4]]
     assert [place[3] for place in told["by_context_position"]] == [2 / 3, 1 / 3, 2 / 3]
@@ -138,11 +134,11 @@ def test_a_loss_that_explodes_is_told_and_an_only_one_is_an_error(tmp_path: Path
 def test_generated_text_is_that_of_the_ids(measured: tuple[Method, dict]) -> None:
     method, _ = measured
     model = TrainedLM.from_bytes((Path(method.directory) / "lm.bin").read_bytes())
-    told = serving_speed(model, method.tokenizer, [b"alpha ", b"beta gamma "], 8)
+    told = serving_speed(model, tokenizers.of_bytes(), [b"alpha ", b"beta gamma "], 8)
     assert told["served_bytes_per_step"] <= 1  # ids are bytes; the two special ones are none
     assert told["served_bytes_per_s"] == pytest.approx(told["served_tokens_per_s"] * told["served_bytes_per_step"])
-    greedy = continued(model, method.tokenizer, [b"alp"], new_tokens=2, sampling=Sampling(temperature=0))
-    assert method.tokenizer.decode(greedy[0][greedy[0] > 1]) == b"ha"
+    greedy = continued(model, tokenizers.of_bytes(), [b"alp"], new_tokens=2, sampling=Sampling(temperature=0))
+    assert tokenizers.of_bytes().decode(greedy[0][greedy[0] > 1]) == b"ha"
 
 
 def test_settings_survive_json_without_their_methods() -> None:
@@ -150,6 +146,17 @@ def test_settings_survive_json_without_their_methods() -> None:
     assert back.model == SETTINGS.model
     assert tuple(back.learning_rates) == SETTINGS.learning_rates
     assert back.methods == []
+    assert not {"steps", "example_bytes"} & set(
+        settings_json(SETTINGS)
+    )  # runs of before they were there stay what they are
+    both = settings_of(settings_json(replace(SETTINGS, steps=7, example_bytes=512)))
+    assert (both.steps, both.example_bytes) == (7, 512)
+
+
+def test_steps_that_are_set_need_no_flops(measured: tuple[Method, dict]) -> None:
+    method, told = measured
+    assert replace(method, settings=replace(SETTINGS, steps=7)).steps == 7
+    assert method.steps == told["steps"] != 7
 
 
 @pytest.mark.parametrize(
@@ -159,6 +166,7 @@ def test_settings_survive_json_without_their_methods() -> None:
         ({"methods": ("wrods:4096",)}, "unknown code 'wrods'; did you mean words"),
         ({"learning_rates": ()}, "learning_rates is empty"),
         ({"training_flops": 0}, "training_flops is 0; give a number above 0"),
+        ({"steps": 0}, "steps is 0; give a number above 0"),
     ],
 )
 def test_wrong_settings_are_one_line(wrong: dict, message: str) -> None:

@@ -66,6 +66,8 @@ def test_a_drawn_code_without_text_is_left_out(codec: Codec) -> None:
         ("delay:65536/8", "delay-65536"),
         ("bytes", None),
         ("sentencepiece_unigram:4096", None),
+        ("windows:24/16", None),
+        ("gzip/8", None),
     ],
 )
 def test_methods_name_their_code(method: str, code: str | None) -> None:
@@ -75,7 +77,13 @@ def test_methods_name_their_code(method: str, code: str | None) -> None:
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("byte", "unknown code 'byte'"),
+        ("byte", "unknown code 'byte'; did you mean bytes"),
+        ("window:24/8", "unknown code 'window'; did you mean windows"),
+        ("windows:24", r"'windows:24' names no stream; write windows:24/8 or windows:16:2/16"),
+        ("windows:24:0/8", "resets M1 every 0 windows; give 1 or more, or never"),
+        ("windows:12/16", "windows of 12 bits in tokens of 16; windows have 16 to 128 bits there"),
+        ("ac:16/8", "'ac:16/8' names no stream; write ac/8 or ac/16"),
+        ("gzip/32", "write gzip/8 or gzip/16"),
         ("sentencepiece", "names no SentencePiece vocabulary"),
         ("sentencepiece:12", "300 or more"),
         ("pruned:4096/8", "only codes of 16 bits are two of 8"),

@@ -21,7 +21,13 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     add = flags.add_argument
-    add("--gin_file", metavar="FILE", action="append", required=True, help="the run, such as gin/train/tiny.gin")
+    add(
+        "--gin_file",
+        metavar="FILE",
+        action="append",
+        required=True,
+        help="the run, such as gin/train/equal_info_tiny.gin",
+    )
     add("--out", metavar="DIR", required=True, help="folder for checkpoints, metrics.jsonl and event files")
     add("--debug", action="store_true", help="show stack traces")
     add("--coordinator_address", metavar="HOST:PORT", help="of process 0, which the others ask")

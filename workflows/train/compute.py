@@ -21,6 +21,7 @@ from workflows.train.mesh import batch_sharding, rules_of, sharding, state_shard
 NOT_COMPILED = (
     "tokenizer",
     "seed",
+    "start_from",
     "keep",
     "checkpoint_every",
     "log_every",
@@ -60,7 +61,7 @@ class Compute:
         # programs that run side by side on one processor can take each other's threads while their devices meet
         self._one_by_one = mesh.size > 1 and jax.default_backend() == "cpu"
         self._calls: dict[int, Call] = {}
-        self._loss = lm_loss(DecoderLM(config.model), config.z_loss)
+        self._loss = lm_loss(DecoderLM(config.model), config.z_loss, predicted_from=config.predicted_from)
         optimizer = optimizer_of(config.optimizer, config.steps)
         self._step = train_step(self._loss, optimizer, microbatches=config.microbatches)
         whole = sharding(mesh)

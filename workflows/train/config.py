@@ -36,7 +36,9 @@ class TrainConfig:
         batch_size: windows of a step, on all hosts together.
         steps: optimizer steps of the whole run; may be raised later, unless a cosine is fitted to it.
         seed: of the initial parameters and of the order of the windows.
+        start_from: a checkpoint of T5X, whose parameters, optimizer state and step the run goes on from; "" for none.
         z_loss: weight of the squared log normaliser.
+        predicted_from: ids below it are read but not predicted; 1: all but padding.
         microbatches: parts of a batch that are computed one after the other.
         mesh_data: devices that share out the batch; 0 for all that `mesh_model` leaves.
         mesh_model: devices that share out each matrix.
@@ -56,7 +58,9 @@ class TrainConfig:
     batch_size: int = 32
     steps: int = 1000
     seed: int = 0
+    start_from: str = ""
     z_loss: float = 1e-4
+    predicted_from: int = 1
     microbatches: int = 1
     mesh_data: int = 0
     mesh_model: int = 1
@@ -72,7 +76,7 @@ class TrainConfig:
             raise UserError("data is not set", "name a folder of token files or of a dataset of beam_jobs.equal_info")
         least = {
             **dict.fromkeys(("length", "batch_size", "steps", "microbatches", "mesh_model", "steps_per_call"), 1),
-            **dict.fromkeys(("keep", "log_every", "eval_batches"), 1),
+            **dict.fromkeys(("keep", "log_every", "eval_batches", "predicted_from"), 1),
             **dict.fromkeys(("seed", "mesh_data", "checkpoint_every", "eval_every"), 0),
         }
         for name, low in least.items():

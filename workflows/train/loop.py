@@ -16,6 +16,7 @@ from models.training import TrainState, schedule_of
 from shammie import files, lock
 from shammie.errors import UserError
 from shammie.progress import Progress
+from workflows.train import exchange
 from workflows.train.checkpoints import Checkpoints
 from workflows.train.compute import Compute, Gathered, compute_of
 from workflows.train.config import TrainConfig, check_devices
@@ -78,10 +79,16 @@ def train(
         step = checkpoints.latest() or 0
         if step:
             checkpoints.check(step)
+        compute = compute_of(config, mesh)
+        if step:
+            state, gathered = checkpoints.restore(step, compute.places)
+        elif config.start_from:
+            state, gathered = exchange.read(config.start_from, compute.places[0]), compute.nothing()
+            step = int(state.step)
+        else:
+            state, gathered = compute.start(config.seed)
         if step > config.steps:
             raise UserError(f"{out} holds a run of {step} steps, beyond steps={config.steps}", "choose another --out")
-        compute = compute_of(config, mesh)
-        state, gathered = checkpoints.restore(step, compute.places) if step else compute.start(config.seed)
         log = None
         if first_process:
             files.write_json(files.join(out, CONFIG), config.to_json())

@@ -8,7 +8,13 @@ import pytest
 from models.equal_info.codec import Codec
 from models.equal_info.dictionary import dictionary_of_strings
 from models.equal_info.proxy import bigram_bits_per_byte
-from models.equal_info.stability import edit_stability
+from models.equal_info.stability import (
+    edit_distances,
+    edit_stability,
+    prefix_stability,
+    repeated_share,
+    sequences_of_word,
+)
 
 SINGLES = [bytes([byte]) for byte in range(256)]
 
@@ -53,3 +59,52 @@ def test_too_little_text_is_refused() -> None:
     codec = Codec(dictionary_of_strings(SINGLES), scheme="full")
     with pytest.raises(ValueError, match="200 bytes"):
         edit_stability(codec.encode, codec.decoded_size, [b"short"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "distance"),
+    [("", "", 0), ("abc", "", 3), ("", "ab", 2), ("kitten", "sitting", 3), ("abcdef", "azced", 3), ("ab", "ba", 2)],
+)
+def test_edit_distances_are_levenshteins(one: str, other: str, distance: int) -> None:
+    rows = [np.array([*map(ord, text)], np.int64) for text in (one, other)]
+    assert edit_distances(rows[:1], rows[1:]).tolist() == [distance]
+
+
+def test_edit_distances_of_many_pairs_are_those_of_each() -> None:
+    generator = np.random.default_rng(0)
+    ones, others = ([generator.integers(0, 3, size) for size in generator.integers(0, 9, 40)] for _ in range(2))
+    together = edit_distances(ones, others)
+    assert together.tolist() == [int(edit_distances([a], [b])[0]) for a, b in zip(ones, others, strict=True)]
+    assert together.tolist() == edit_distances(others, ones).tolist()
+
+
+def _bytes_of(text: bytes) -> np.ndarray:
+    return np.frombuffer(text, np.uint8).astype(np.int64)
+
+
+def test_one_byte_tokens_differ_by_the_prefix_and_a_chain_differs_everywhere() -> None:
+    sentence, prefixes = b"abcabc", [b"x", b"y", b"z"]
+    told = prefix_stability(_bytes_of, sentence, prefixes)
+    assert (told.distance, told.share, told.sequences, told.prefixes) == (1.0, 1 / 7, 3, 3)
+    chained = prefix_stability(lambda text: np.cumsum(_bytes_of(text)), sentence, prefixes)  # all behind is moved
+    assert chained.distance > 5
+    same = prefix_stability(lambda text: _bytes_of(text[1:]), sentence, prefixes)
+    assert (same.distance, same.sequences) == (0.0, 1)
+
+
+def test_the_tokens_that_cover_a_word_are_counted_by_context() -> None:
+    """Pairs of bytes: a word of four begins at an even place, or is parted otherwise at an odd one."""
+
+    def pairs(text: bytes) -> np.ndarray:
+        padded = text + b" " * (len(text) % 2)
+        return np.frombuffer(padded, ">u2").astype(np.int64)
+
+    def ends(tokens: np.ndarray) -> np.ndarray:
+        return 2 * np.arange(1, len(tokens) + 1)
+
+    told = sequences_of_word(pairs, ends, b"word", [b"a word!", b"aword", b"abword", b"xyword", b"nothing"])
+    assert told == {tuple(pairs(b"word").tolist()): 3, tuple(pairs(b"aword ").tolist()): 1}
+
+
+def test_repeated_tokens_are_counted_over_all_documents() -> None:
+    assert repeated_share([np.array([1, 2]), np.array([2, 3, 4])]) == 1 / 4

@@ -155,8 +155,8 @@ def test_the_checkpoint_before_a_bad_step_is_named_and_kept(config, tmp_path: Pa
 
     real = compute.lm_loss
 
-    def breaking(network, z_loss):
-        inner = real(network, z_loss)
+    def breaking(network, z_loss, **settings):
+        inner = real(network, z_loss, **settings)
 
         def loss(params, batch):
             value, metrics = inner(params, batch)

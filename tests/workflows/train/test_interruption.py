@@ -14,9 +14,15 @@ from workflows.train.__main__ import MODULES, main
 from workflows.train.metric_log import MetricLog, read_rows
 from workflows.train.stopping import any_asked, stop_signals
 
-SMALL = ("lm.LMConfig.width=16", "lm.LMConfig.layers=1", "lm.LMConfig.head_width=8", "LENGTH=16", "BATCH_SIZE=4")
-EVERY = tuple(f"train.TrainConfig.{name}=5" for name in ("checkpoint_every", "log_every", "eval_every"))
-GIN_FILE = "gin/train/tiny.gin"
+SMALL = (
+    "m2/lm.LMConfig.width=16",
+    "m2/lm.LMConfig.layers=1",
+    "m2/lm.LMConfig.head_width=8",
+    "LENGTH=16",
+    "BATCH_SIZE=4",
+)
+EVERY = ("CHECKPOINT_EVERY=5", "LOG_EVERY=5", "EVAL_EVERY=5")
+GIN_FILE = "gin/train/equal_info_tiny.gin"
 STEPS = 80
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from models.lm import DecoderLM, logical_axes
+from models.lm import DecoderLM, LMConfig, logical_axes
 from models.training import OptimizerConfig, initial_state, optimizer_of
 from workflows.train.mesh import RULES, make_mesh, sharding, state_shardings
 
@@ -37,6 +37,27 @@ for name, mesh in {meshes!r}.items():
     if jax.process_index() == 0:
         leaves = [np.asarray(leaf.addressable_data(0) if {count!r} else leaf) for leaf in jax.tree.leaves(params)]
         np.savez({out!r} + "/" + name + ".npz", *leaves)
+"""
+
+
+EIGHT = """
+import json, sys, jax
+sys.path.insert(0, {tests!r})
+from conftest import OPTIMIZER
+from models.lm import LMConfig
+from workflows.train import TrainConfig, train
+model = LMConfig(vocab_size=64, width=16, layers=2, heads=4, head_width=8, mlp_width=32, max_distance=8)
+found = {{}}
+for data, parts in ((1, 1), (8, 1), (4, 2), (2, 4)):
+    config = TrainConfig(data={data!r}, model=model, optimizer=OPTIMIZER, length=16, batch_size=8, steps=20,
+        log_every=1, eval_every=0, checkpoint_every=0, mesh_data=data, mesh_model=parts)
+    result = train(config, f"{out}/{{data}}x{{parts}}")
+    held = {{}}
+    for leaf in jax.tree.leaves(result.state.params):
+        for shard in leaf.addressable_shards:
+            held[shard.device.id] = held.get(shard.device.id, 0) + shard.data.nbytes
+    found[f"{{data}}x{{parts}}"] = [[row["loss"] for row in result.rows], sorted(set(held.values())), len(held)]
+print(json.dumps(found))
 """
 
 
@@ -84,6 +105,23 @@ def test_two_devices_compute_what_one_does(kit, toy, tmp_path: Path) -> None:
     assert process.returncode == 0, told
     for name in ("data", "model", "micro"):
         assert_alike(tmp_path, "one", name)
+
+
+@pytest.mark.slow
+def test_eight_devices_compute_what_one_does(kit, toy, tmp_path: Path) -> None:
+    code = EIGHT.format(tests=str(Path(__file__).parent), data=toy, out=str(tmp_path))
+    process = kit.start(code, devices=8)
+    printed, told = process.communicate()
+    assert process.returncode == 0, told
+    found = json.loads(printed.splitlines()[-1])
+    losses, (whole,), _ = found["1x1"]
+    assert len(losses) == 20
+    assert losses[-1] < 0.8 * losses[0]
+    model = LMConfig(vocab_size=64, width=16, layers=2, heads=4, head_width=8, mlp_width=32, max_distance=8)
+    matrices = 4 * (model.block_parameters() + 2 * model.vocab_size * model.width)  # bytes
+    for mesh, parts in (("8x1", 1), ("4x2", 2), ("2x4", 4)):
+        assert found[mesh][0] == pytest.approx(losses, rel=1e-4)
+        assert found[mesh][1:] == [[whole - matrices + matrices // parts], 8]
 
 
 @pytest.mark.slow

@@ -1,0 +1,165 @@
+"""SeqIO tasks for language models: a stream of tokens as windows of one length, in the bundled trainer's own order.
+
+task = add_lm_task("DATASET", length=512)    # a dataset of beam_jobs.equal_info, or a folder of token files
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import seqio
+import tensorflow as tf
+
+from models.equal_info.ids import END_OF_DOCUMENT_ID
+from seqio_tasks import layout, token_files
+from seqio_tasks.equal_info import codec_of, read_shard, task_name
+from seqio_tasks.metrics import bits_per_byte
+from seqio_tasks.token_files import TokenFile
+from seqio_tasks.vocabularies import CodecVocabulary
+from seqio_tasks.windows import Windows
+from shammie import files
+from shammie.errors import UserError
+
+ROWS_AT_ONCE = 64  # windows that one call into numpy takes
+
+
+def add_lm_task(
+    directory: str,
+    *,
+    length: int,
+    name: str | None = None,
+    seed: int = 0,
+    first_row: int = 0,
+    rows: int = 0,
+    extra_ids: int = 0,
+) -> seqio.Task:
+    """Registers a task of fixed windows over tokens; a second call for the same name replaces the first.
+
+    Through T5X's converter for language models, without packing, it gives the batches that the bundled trainer sees.
+    There is no shuffle buffer: an epoch's order is a pure function of the seed (`seqio_tasks.windows`). SeqIO repeats
+    what a task gives as it is; a pass of as many `rows` as a run takes has each epoch in its own order, as in the
+    bundled trainer.
+
+    Args:
+        directory: a dataset of `beam_jobs.equal_info`, or a folder of token files (`seqio_tasks.token_files`).
+        length: tokens of a window, and of the sequences that T5X is told of.
+        name: None for one made of the codec or tokenizer, and the length.
+        seed: of the order where SeqIO passes none.
+        first_row: of a shuffled split's order, where the pass begins: those before it were trained on already.
+        rows: where the pass ends, over as many epochs as that takes; at least one epoch.
+        extra_ids: ids above the codec's that a model may use for itself.
+
+    Returns:
+        The task; its examples have one feature, int32 "targets" [length]. Its metric, of a model's scores, is
+        `bits_per_byte`.
+
+    Raises:
+        UserError: neither a finished dataset nor token files, or a split that is shorter than one window.
+    """
+    streams = streams_of(directory)
+    windows = {
+        split: Windows(tokens.ids, length, name=f"split {split} of {directory}") for split, tokens in streams.items()
+    }
+    default_seed = seed
+
+    def dataset_fn(split: str, shuffle_files: bool = False, seed: int | None = None) -> tf.data.Dataset:
+        one = windows[split]
+        if not shuffle_files:
+            return _window_dataset(one, 0, one.count, np.arange)
+        order = partial(one.order, default_seed if seed is None else seed)
+        return _window_dataset(one, first_row, max(first_row + one.count, rows), order)
+
+    vocabulary = vocabulary_of(directory, streams, extra_ids)
+    if isinstance(vocabulary, CodecVocabulary):
+        name = name or task_name(vocabulary.codec, f"lm_{length}")
+    name = name or f"lm_{next(iter(streams.values())).info.made_with.split()[0]}_{length}_v001"
+    if name in seqio.TaskRegistry.names():
+        seqio.TaskRegistry.remove(name)
+    source: Any = _OrderedSource(dataset_fn, splits=list(windows))
+    return seqio.TaskRegistry.add(
+        name,
+        source=source,
+        preprocessors=[],
+        output_features={"targets": seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32)},
+        metric_fns=[_scored(size_of_ids(vocabulary, streams))],
+        postprocess_fn=_ids_of_example,
+        shuffle_buffer_size=None,
+    )
+
+
+def streams_of(directory: str) -> dict[str, TokenFile]:
+    """The token files of a folder, or of a dataset (made flat once, in the cache), by split.
+
+    Raises:
+        UserError: the folder is neither.
+    """
+    if splits := layout.manifests(directory):
+        return {split: token_files.tokens_of_dataset(directory, split, read_shard) for split in splits}
+    names = [name.removesuffix(".tokens.json") for name in files.list_directory(directory)]
+    found = {
+        name: token_files.open_tokens(directory, name) for name in names if token_files.has_tokens(directory, name)
+    }
+    if not found:
+        raise UserError(
+            f"{directory} holds neither token files nor a dataset",
+            "make one with python -m beam_jobs.equal_info, or check the data folder",
+        )
+    return found
+
+
+def vocabulary_of(directory: str, streams: dict[str, TokenFile], extra_ids: int = 0) -> seqio.Vocabulary:
+    """A dataset's codec as a vocabulary; ids alone, without text, where there are only token files."""
+    if layout.manifests(directory):
+        return CodecVocabulary(codec_of(directory), extra_ids)
+    vocab_size = max(tokens.info.vocab_size for tokens in streams.values())
+    return seqio.PassThroughVocabulary(vocab_size + extra_ids, eos_id=END_OF_DOCUMENT_ID)
+
+
+def size_of_ids(vocabulary: seqio.Vocabulary, streams: dict[str, TokenFile]) -> Callable[[np.ndarray], float]:
+    """Ids to the bytes of their text: exact where the codec tells it, else at the mean density of all splits."""
+    size = getattr(getattr(vocabulary, "codec", None), "decoded_size", None)
+    if size:
+        return lambda ids: float(size(ids[ids > END_OF_DOCUMENT_ID] - END_OF_DOCUMENT_ID - 1))
+    infos = [tokens.info for tokens in streams.values()]
+    density = sum(info.text_bytes for info in infos) / sum(info.tokens for info in infos)
+    return lambda ids: density * int(np.count_nonzero(ids))
+
+
+def _scored(size: Callable[[np.ndarray], float]) -> Callable[..., dict[str, float]]:
+    def metric(targets: list[np.ndarray], scores: Any) -> dict[str, float]:
+        # with intermediates SeqIO passes a pair
+        values = scores[0] if isinstance(scores, tuple) else scores
+        text_bytes = sum(size(np.asarray(ids)) for ids in targets)
+        return {"bits_per_byte": bits_per_byte(-float(np.sum(values, dtype=np.float64)), round(text_bytes))}
+
+    return metric
+
+
+def _ids_of_example(output: Any, *, is_target: bool = False, example: Any = None, **_: Any) -> Any:
+    return np.asarray(example["targets"]) if is_target and example is not None else output
+
+
+class _OrderedSource(seqio.FunctionDataSource):
+    """A source that puts its rows in order itself, so that SeqIO lets a task do without a shuffle buffer."""
+
+    @property
+    def performs_internal_shuffling(self) -> bool:
+        return True
+
+
+def _window_dataset(
+    windows: Windows, first: int, stop: int, order: Callable[[int, int], np.ndarray]
+) -> tf.data.Dataset:
+    """The windows at places `first` to `stop` - 1 of an order: (start, stop) to numbers of windows."""
+
+    def take(start: Any) -> np.ndarray:
+        return windows.take(order(int(start), min(int(start) + ROWS_AT_ONCE, stop)))
+
+    def rows(start: tf.Tensor) -> tf.Tensor:
+        return tf.numpy_function(take, [start], tf.int32, stateful=False)  # so that an iterator can be saved
+
+    def example(row: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"targets": tf.ensure_shape(row, [windows.length])}
+
+    return tf.data.Dataset.range(first, stop, ROWS_AT_ONCE).map(rows).unbatch().map(example)

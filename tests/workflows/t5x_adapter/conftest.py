@@ -1,0 +1,44 @@
+"""Jobs parsed as T5X's commands parse them, and the real T5X where it is importable."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workflows import t5x_contract
+
+ROOT = Path(__file__).parents[3]
+Jobs = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def parse() -> Callable[..., Jobs]:
+    """Jobs (script, files, bindings) to what each would run; see `parse_all`."""
+
+    def run(jobs: Jobs, *, real: bool = False) -> Jobs:
+        words = [sys.executable, str(Path(__file__).with_name("parse_all.py")), *(["--real"] if real else [])]
+        lines = "".join(json.dumps(job) + "\n" for job in jobs)
+        environment = {
+            **os.environ,
+            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        }
+        done = subprocess.run(
+            words, input=lines, capture_output=True, text=True, cwd=ROOT, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def t5x() -> None:
+    """Skips where T5X, or something that it needs, cannot be imported."""
+    if lost := t5x_contract.missing():
+        pytest.skip(f"{', '.join(lost)} cannot be imported; {t5x_contract.INSTALL}")

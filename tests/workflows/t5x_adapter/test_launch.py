@@ -1,0 +1,181 @@
+"""T5X's own commands on gin/t5x: two steps of every tiny run, evaluation, inference, and runs that change trainers."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.lm import DecoderLM
+from models.lm.artefact import TrainedLM
+from models.lm.decoding import Sampling, generate
+from models.training import lm_loss
+from seqio_tasks.token_files import open_tokens, write_tokens
+from workflows import gin_config
+from workflows.gin_config import gin_files
+from workflows.train import TrainConfig, train
+from workflows.train.__main__ import MODULES
+from workflows.train.export import export
+
+pytestmark = [pytest.mark.t5x, pytest.mark.usefixtures("t5x")]
+
+ROOT = Path(__file__).parents[3]
+TINY = [name for name in gin_files() if name.startswith("gin/t5x/") and name.endswith("_tiny.gin")]
+VOCAB, LENGTH, BATCH = 128, 32, 8
+SMALL = [f"VOCAB_SIZE={VOCAB}", f"LENGTH={LENGTH}", f"BATCH_SIZE={BATCH}", "CHECKPOINT_EVERY=2", "EVAL_EVERY=2",
+         "LOG_EVERY=1", "KEEP=9"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("tokens")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 4000), ("validation", 2000)):
+        ids = 2 + np.cumsum(generator.integers(0, 3, count)) % (VOCAB - 2)
+        write_tokens(str(folder), split, [ids], vocab_size=VOCAB, text_bytes=3 * count, made_with="counted")
+    return str(folder)
+
+
+def launch(command: str, files: list[str], bindings: list[str], *, well: bool = True) -> str:
+    words = [sys.executable, "-m", f"t5x.{command}", *(f"--gin_file={name}" for name in files)]
+    words += [f"--gin.{binding}" for binding in bindings]
+    environment = {name: value for name, value in os.environ.items() if name not in ("JAX_NUMPY_RANK_PROMOTION",)}
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False, env=environment)
+    assert (done.returncode == 0) == well, done.stderr[-3000:]
+    return done.stderr
+
+
+def losses(log: str) -> dict[int, float]:
+    """The training losses that T5X logged, by step."""
+    found = re.findall(r"\[(\d+)\] collection=train .*\bloss=([\d.e+-]+)", log)
+    return {int(step): float(loss) for step, loss in found}
+
+
+def config_of(data: str, *bindings: str) -> TrainConfig:
+    gin_config.parse(["gin/train/equal_info_tiny.gin"], [f"DATA='{data}'", *SMALL, *bindings], modules=MODULES)
+    return gin_config.call(TrainConfig)
+
+
+@pytest.fixture(scope="module")
+def run(data: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run of two steps under T5X: its folder and log."""
+    out = tmp_path_factory.mktemp("t5x") / "run"
+    bindings = [f"DATA='{data}'", f"MODEL_DIR='{out}'", "STEPS=2", *SMALL]
+    return out, launch("train", ["gin/t5x/equal_info_tiny.gin"], bindings)
+
+
+def test_there_is_a_tiny_run() -> None:
+    assert "gin/t5x/equal_info_tiny.gin" in TINY
+
+
+def test_two_steps_log_losses_and_bits_per_byte(run) -> None:
+    out, log = run
+    assert sorted(losses(log)) == [1, 2]
+    assert losses(log)[1] == pytest.approx(np.log(VOCAB), rel=0.2)
+    rows = (out / "inference_eval").glob("*-metrics.jsonl")
+    (row,) = [json.loads(line) for path in rows for line in path.read_text().splitlines()]
+    # as many nats a token as the loss, three bytes a token
+    assert row["bits_per_byte"] == pytest.approx(losses(log)[2] / np.log(2) / 3, rel=0.1)
+
+
+def test_eval_and_infer(run, data: str, tmp_path: Path) -> None:
+    out, _ = run
+    bindings = [f"DATA='{data}'", f"CHECKPOINT_PATH='{out}/checkpoint_2'", *SMALL[:3]]
+    files = ["gin/equal_info/m2_tiny.gin"]
+    launch("eval", ["gin/t5x/equal_info_eval.gin", *files], [*bindings, f"EVAL_OUTPUT_DIR='{tmp_path}/eval'"])
+    (path,) = (tmp_path / "eval/inference_eval").glob("*-metrics.jsonl")
+    told = json.loads(path.read_text())["bits_per_byte"]
+    model = TrainedLM.from_bytes(Path(export(config_of(data, "STEPS=2"), f"{tmp_path}/lm.bin",
+                                             t5x=f"{out}/checkpoint_2")).read_bytes())  # fmt: skip
+    ids = open_tokens(data, "validation").ids
+    rows = list(np.asarray(ids[: len(ids) // LENGTH * LENGTH], np.int32).reshape(-1, LENGTH))
+    loss, _ = lm_loss(DecoderLM(model.config))(model.params, {"targets": jnp.asarray(np.stack(rows))})
+    # three bytes a token, but for the ends of the two splits
+    assert told == pytest.approx(float(loss) / np.log(2) / 3, rel=1e-3)
+
+    launch("infer", ["gin/t5x/equal_info_infer.gin", *files],
+           [*bindings, "PROMPT_TOKENS=12", f"INFER_OUTPUT_DIR='{tmp_path}/infer'"])  # fmt: skip
+    (path,) = (tmp_path / "infer").glob("*predict.jsonl-00000-of-00001")
+    predictions = [json.loads(line)["prediction"] for line in path.read_text().splitlines()]
+    assert len(predictions) == len(rows)
+    prompts = np.pad(np.stack(rows)[:3, :12], ((0, 0), (1, 0)))
+    found = generate(
+        DecoderLM(model.config),
+        model.params,
+        jnp.asarray(prompts),
+        jnp.full(3, 13),
+        jax.random.key(0),
+        new_tokens=LENGTH - 12,
+        sampling=Sampling(temperature=0.0),
+    )
+    numbers = [list(map(int, re.findall(r"\d+", str(one)))) for one in predictions[:3]]
+    assert numbers == np.asarray(found.tokens).tolist()
+
+
+def test_a_run_changes_trainers_and_back(run, data: str, tmp_path: Path) -> None:
+    out, _ = run
+    start = [f"START_FROM='{out}/checkpoint_2'", "LOG_EVERY=1", "train.TrainConfig.eval_every=0", "STEPS=6"]
+    ours = train(config_of(data, *start), str(tmp_path / "ours"))
+    assert [row["step"] for row in ours.rows] == [3, 4, 5, 6]
+    resumed = launch(
+        "train",
+        ["gin/t5x/equal_info_tiny.gin"],
+        [f"DATA='{data}'", f"MODEL_DIR='{out}'", *SMALL, "STEPS=6"],
+    )
+    theirs = losses(resumed)  # T5X resumes its own run: the same rows, the same losses
+    assert {row["step"]: row["loss"] for row in ours.rows} == pytest.approx(theirs, rel=1e-5)
+
+    path = export(config_of(data, *start), str(tmp_path / "back"), run=str(tmp_path / "ours"))
+    log = launch(
+        "train",
+        ["gin/t5x/equal_info_tiny.gin"],
+        [f"DATA='{data}'", f"MODEL_DIR='{tmp_path}/again'", f"START_FROM='{path}'", *SMALL, "STEPS=8"],
+    )
+    longer = train(config_of(data, *start[:-1], "STEPS=8"), str(tmp_path / "ours_8"))
+    assert losses(log) == pytest.approx({row["step"]: row["loss"] for row in longer.rows[-2:]}, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("bindings", "words"),
+    [
+        (["TASK='nowhere_v001'"], "SeqIO knows no task 'nowhere_v001'"),
+        (["m2/lm.LMConfig.width=48"], "the checkpoint is another model's"),
+        (["DATA='/no/such/folder'"], "holds neither token files nor a dataset"),
+    ],
+)
+def test_errors_are_one_line(run, data: str, bindings: list[str], words: str) -> None:
+    out, _ = run
+    given = [f"DATA='{data}'", f"MODEL_DIR='{out}'", *SMALL, "STEPS=9", *bindings]
+    last = launch("train", ["gin/t5x/equal_info_tiny.gin"], given, well=False).splitlines()[-1]
+    assert last.startswith("t5x: ")
+    assert words in last
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if name != "gin/t5x/equal_info_tiny.gin"])
+def test_every_other_tiny_run_takes_two_steps(name: str, data: str, tmp_path: Path) -> None:
+    launch("train", [name], [f"DATA='{data}'", f"MODEL_DIR='{tmp_path}/run'", "STEPS=2", *SMALL])
+
+
+def test_eight_devices_share_the_matrices(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T5X's only mesh on one processor: 1 x 8."""
+    wide = ["m2/lm.LMConfig.heads=8", "m2/lm.LMConfig.head_width=8", "STEPS=4"]
+    found = []
+    for devices in (1, 8):
+        monkeypatch.setenv("XLA_FLAGS", f"--xla_force_host_platform_device_count={devices}")
+        given = [f"DATA='{data}'", f"MODEL_DIR='{tmp_path}/{devices}'", *SMALL, *wide]
+        found.append(losses(launch("train", ["gin/t5x/equal_info_tiny.gin"], given)))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    info = (tmp_path / "8/model-info.txt").read_text()
+    assert re.search(r"param_states.*|mlp_0/gate/kernel.*'model'", info)
+
+
+def test_doctors_two_steps() -> None:
+    from workflows.t5x_smoke import smoke
+
+    assert re.match(r"2 steps, losses \d\.\d{3} and \d\.\d{3}, \d+ s", smoke())

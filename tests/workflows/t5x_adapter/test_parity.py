@@ -1,0 +1,193 @@
+"""One step, one optimizer, one state: T5X's Trainer and the bundled one agree. Needs T5X."""
+
+from pathlib import Path
+from typing import Any
+
+import flax.core
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax.traverse_util import flatten_dict
+
+from models.lm import DecoderLM, LMConfig
+from models.training import OptimizerConfig, initial_state, inputs_of, optimizer_of
+from workflows.train import TrainConfig, exchange
+from workflows.train.compute import Compute, compute_of
+from workflows.train.mesh import make_mesh
+
+pytestmark = [pytest.mark.t5x, pytest.mark.usefixtures("t5x")]
+
+MODEL = LMConfig(vocab_size=192, width=128, layers=2, heads=2, head_width=64, mlp_width=256, max_distance=16)
+ADAFACTOR = OptimizerConfig(
+    name="adafactor", learning_rate=1.0, factors="constant * rsqrt_decay", warmup_steps=100, weight_decay=0, clip_norm=0
+)
+STEPS, BATCH, LENGTH = 20, 4, 24
+
+
+def rms(x: Any) -> float:
+    return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64)))))
+
+
+def flat(tree: Any) -> dict[str, np.ndarray]:
+    return dict(flatten_dict(flax.core.unfreeze(jax.device_get(tree)), sep="/"))  # pyright: ignore[reportReturnType]
+
+
+def random_like(tree: Any, *, seed: int, scale: float) -> Any:
+    chance = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: jnp.asarray(scale * chance.standard_normal(x.shape), x.dtype), tree)
+
+
+def rows(step: int) -> np.ndarray:
+    return np.random.default_rng(step).integers(2, MODEL.vocab_size, (BATCH, LENGTH)).astype(np.int32)
+
+
+def compute_for(optimizer: OptimizerConfig, microbatches: int = 1) -> Compute:
+    config = TrainConfig(
+        model=MODEL, optimizer=optimizer, data="any", length=LENGTH, batch_size=BATCH, steps=STEPS,
+        microbatches=microbatches, mesh_data=1,
+    )  # fmt: skip
+    return compute_of(config, make_mesh(1, 1))
+
+
+def t5x_trainer(optimizer: OptimizerConfig, params: Any, *, microbatches: int | None = None, cls: Any = None) -> Any:
+    """T5X's Trainer over our model, beginning with these parameters."""
+    from t5x import partitioning, train_state, trainer  # pyright: ignore[reportMissingImports]
+
+    from workflows import t5x_adapter
+
+    model = t5x_adapter.LanguageModel(MODEL, optimizer, steps=STEPS, microbatches=microbatches)
+    variables = model.get_initial_variables(jax.random.key(1), {})
+    state: Any = train_state.FlaxOptimTrainState.create(model.optimizer_def, variables).replace_params(
+        flax.core.freeze(params)
+    )
+    partitioner = partitioning.PjitPartitioner(num_partitions=1)
+    return (cls or trainer.Trainer)(
+        model=model,
+        train_state=state,
+        partitioner=partitioner,
+        eval_names=[],
+        summary_dir=None,
+        train_state_axes=partitioner.get_mesh_axes(state),
+        rng=jax.random.key(2),
+        learning_rate_fn=t5x_adapter.learning_rate(optimizer, steps=STEPS),
+        num_microbatches=microbatches,
+    )
+
+
+def t5x_batch(targets: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "decoder_target_tokens": targets,
+        "decoder_input_tokens": np.array(inputs_of(jnp.asarray(targets))),
+        "decoder_loss_weights": np.ones_like(targets),
+    }
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize("optimizer", [ADAFACTOR, OptimizerConfig(warmup_steps=1)], ids=["adafactor", "adamw"])
+def test_one_step_has_the_same_loss_and_update(optimizer: OptimizerConfig, microbatches: int) -> None:
+    ours = compute_for(optimizer, microbatches)
+    state, gathered = ours.start(0)
+    begun = jax.device_get(state.params)
+    theirs = t5x_trainer(optimizer, begun, microbatches=None if microbatches == 1 else microbatches)
+    for step in range(2):  # AdamW's first step is at a learning rate of 0
+        told = theirs.train(iter([t5x_batch(rows(step))]), 1).result()
+        state, gathered = ours.call(1)(state, ours.nothing(), jnp.asarray(rows(step)))
+        loss = float(gathered.metrics["loss"].compute())
+        assert told["loss"].value == pytest.approx(loss, rel=1e-6)
+        assert told["accuracy"].value == float(gathered.metrics["accuracy"].compute())
+    after, expected_after = flat(theirs.train_state.params), flat(state.params)
+    assert after.keys() == expected_after.keys()
+    for name, first in flat(begun).items():
+        update, expected = after[name] - first, expected_after[name] - first
+        assert rms(expected) > 0
+        assert rms(update - expected) <= 1e-4 * rms(expected), name
+
+
+def test_our_adafactor_is_t5xs_for_20_steps() -> None:
+    from flax.linen import partitioning
+    from t5x import adafactor  # pyright: ignore[reportMissingImports]
+
+    variables: Any = DecoderLM(MODEL).init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+    begun = variables["params"]
+    definition = adafactor.Adafactor(learning_rate=0.01, logical_factor_rules=adafactor.standard_logical_factor_rules())
+    definition.set_param_axes(partitioning.get_axis_names(variables["params_axes"]))
+    theirs = definition.create(begun)
+    optimizer = optimizer_of(OptimizerConfig("adafactor", 0.01, "constant", weight_decay=0, clip_norm=0), STEPS)
+    mine: Any = begun
+    state: Any = optimizer.init(begun)
+    for step in range(20):
+        gradient = random_like(begun, seed=step, scale=10.0 ** (step % 3 - 2))
+        theirs = theirs.apply_gradient(gradient)
+        updates, state = optimizer.update(gradient, state, mine)
+        mine = optax.apply_updates(mine, updates)
+        start, expected = flat(begun), flat(theirs.target)
+        for name, value in flat(mine).items():
+            assert rms(value - expected[name]) < 1e-5 * rms(expected[name] - start[name]), (step, name)
+    rows_of_query = state[0][0].v_row["attention_0"]["query"]["kernel"]
+    assert rows_of_query.shape == theirs.state.param_states["attention_0"]["query"]["kernel"].v_row.shape == (128,)
+
+
+def test_an_optimizer_that_asks_for_the_loss_is_told_it() -> None:
+    from workflows import t5x_adapter
+
+    seen: list[float] = []
+
+    def update(updates: Any, state: Any, params: Any = None, *, value: Any, **_: Any) -> tuple[Any, Any]:
+        jax.debug.callback(lambda loss: seen.append(float(loss)), value)
+        return jax.tree.map(lambda g: -0.1 * value * g, updates), state
+
+    begun, _ = compute_for(ADAFACTOR).start(0)
+    trainer = t5x_trainer(ADAFACTOR, jax.device_get(begun.params), cls=t5x_adapter.LossTrainer)
+    asking = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # type: ignore[arg-type]
+    definition = t5x_adapter.OptaxOptimizer(optax.chain(asking))
+    params = trainer.train_state.params
+    state = trainer.train_state.replace(_optimizer=definition.create(params))
+    trainer.train_state = state
+    trainer._train_state_axes = trainer._partitioner.get_mesh_axes(state)
+    told = trainer.train(iter([t5x_batch(rows(0))]), 1).result()
+    jax.effects_barrier()
+    assert seen == [pytest.approx(float(told["loss"].value), rel=1e-6)]
+
+
+@pytest.mark.parametrize(
+    ("transformation", "whole"),
+    [
+        (lambda: optimizer_of(ADAFACTOR, STEPS), True),
+        (lambda: optimizer_of(OptimizerConfig(), STEPS), False),
+        (lambda: optax.chain(optax.adam(1e-3), optax.contrib.reduce_on_plateau(patience=1)), False),
+    ],
+    ids=["adafactor", "adamw", "plateau"],
+)
+def test_states_of_our_optimizers_have_partition_rules(transformation: Any, whole: bool) -> None:
+    from t5x import partitioning, train_state  # pyright: ignore[reportMissingImports]
+
+    from workflows import t5x_adapter
+
+    model = t5x_adapter.LanguageModel(MODEL)
+    variables = model.get_initial_variables(jax.random.key(1), {})
+    definition = t5x_adapter.OptaxOptimizer(transformation())
+    state = train_state.FlaxOptimTrainState.create(definition, variables)
+    axes = partitioning.PjitPartitioner(num_partitions=1).get_mesh_axes(state)
+    spec = lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec)  # noqa: E731
+    found = jax.tree_util.tree_leaves_with_path(axes.state_dict(), is_leaf=spec)
+    sharded = {jax.tree_util.keystr(path) for path, leaf in found if spec(leaf) and "model" in leaf}
+    assert any("target" in path for path in sharded)
+    moments = [path for path in sharded if "param_states" in path and "attention_0']['query" in path]
+    assert bool(moments) != whole  # moments lie as their matrix; Adafactor's rows and columns whole on every device
+
+
+def test_states_cross_both_ways(tmp_path: Path) -> None:
+    ours = compute_for(ADAFACTOR)
+    state, _ = ours.start(0)
+    for step in range(3):
+        state, _ = ours.call(1)(state, ours.nothing(), jnp.asarray(rows(step)))
+    path = exchange.write(state, str(tmp_path))
+    assert path.endswith("checkpoint_3")
+    back = exchange.read(path, ours.places[0])
+    assert jax.tree.structure(back) == jax.tree.structure(state)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()) and a.dtype == b.dtype, back, state))
+    fresh = initial_state(DecoderLM(MODEL).init(jax.random.key(9), jnp.zeros((1, 2), jnp.int32))["params"],
+                          optimizer_of(ADAFACTOR, STEPS))  # fmt: skip
+    assert rms(jax.tree.leaves(fresh.params)[0] - jax.tree.leaves(back.params)[0]) > 0
