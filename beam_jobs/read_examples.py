@@ -1,11 +1,13 @@
 """int64 features of tf.train.Example without TensorFlow: what our jobs wrote, read back."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
 
 from beam_jobs import tfrecord
 from beam_jobs.examples import _field, _skip, _varint
+from seqio_tasks.array_records import read_records
 from shammie import files
 from shammie.errors import UserError
 from shammie.jit import compiled
@@ -102,7 +104,7 @@ def read_targets(path: str, name: str = "targets") -> Iterator[np.ndarray]:
     """
     try:
         if ".array_record-" in path.rpartition("/")[2]:
-            yield from (_values_of_records(records, name) for records in _array_records(path))
+            yield from (_values_of_records(records, name) for records in _blocks(read_records(path)))
             return
         data = np.frombuffer(files.read_bytes(path), np.uint8)
         found = tfrecord.scan(data)
@@ -119,11 +121,6 @@ def _values_of_records(records: list[bytes], name: str) -> np.ndarray:
     return int64_values(np.frombuffer(b"".join(records), np.uint8), starts, ends.astype(np.int64), name)
 
 
-def _array_records(path: str) -> Iterator[list[bytes]]:
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    reader = ArrayRecordReader(path)
-    count = reader.num_records()
-    for start in range(0, count, BLOCK_RECORDS):
-        yield [reader.read() for _ in range(min(BLOCK_RECORDS, count - start))]
-    reader.close()
+def _blocks(records: Iterator[bytes]) -> Iterator[list[bytes]]:
+    while block := list(itertools.islice(records, BLOCK_RECORDS)):
+        yield block

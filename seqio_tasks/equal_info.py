@@ -17,6 +17,7 @@ import tensorflow as tf
 from models.equal_info.load import AnyCodec, load_codec
 from models.equal_info.streams.codec import StreamCodec
 from seqio_tasks import layout
+from seqio_tasks.array_records import read_records
 from seqio_tasks.metrics import byte_accuracy, exact_match
 from seqio_tasks.vocabularies import CodecVocabulary
 from shammie import files
@@ -122,7 +123,7 @@ def add_task(
 def read_shard(path: str) -> Iterator[np.ndarray]:
     """The "targets" of each example of a shard, in order, as TensorFlow reads them; int64 [tokens] each."""
     is_array_record = ".array_record-" in path.rpartition("/")[2]
-    rows = _array_records(path) if is_array_record else tf.data.TFRecordDataset(path).as_numpy_iterator()
+    rows = read_records(path) if is_array_record else tf.data.TFRecordDataset(path).as_numpy_iterator()
     for row in rows:
         yield tf.io.parse_single_example(row, TARGETS)["targets"].numpy()
 
@@ -141,15 +142,6 @@ def _decoded(output: Any, *, vocabulary: CodecVocabulary, is_target: bool = Fals
     return vocabulary.decode_bytes(output["targets"] if is_target and isinstance(output, dict) else output)
 
 
-def _array_records(path: str) -> Iterator[bytes]:
-    from array_record.python.array_record_module import ArrayRecordReader
-
-    reader = ArrayRecordReader(path)
-    for _ in range(reader.num_records()):
-        yield reader.read()
-    reader.close()
-
-
 def _array_record_dataset(shards: dict[str, list[str]]) -> Callable[..., tf.data.Dataset]:
     def dataset_fn(split: str, shuffle_files: bool = False, seed: int | None = None) -> tf.data.Dataset:
         paths = tf.data.Dataset.from_tensor_slices(shards[split])
@@ -157,7 +149,7 @@ def _array_record_dataset(shards: dict[str, list[str]]) -> Callable[..., tf.data
             paths = paths.shuffle(len(shards[split]), seed=seed)
         rows = paths.flat_map(
             lambda path: tf.data.Dataset.from_generator(
-                lambda path: _array_records(path.decode()),
+                lambda path: read_records(path.decode()),
                 output_signature=tf.TensorSpec([], tf.string),
                 args=(path,),
             )

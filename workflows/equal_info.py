@@ -65,6 +65,8 @@ class Settings:
                 raise UserError(f"equal_info.Settings.{name} is {value!r}", "give a number above 0")
         if spec_of(self.code) not in specs_of(self.codes):
             raise UserError(f"the dataset's code {self.code!r} is none of codes", "add it to equal_info.Settings.codes")
+        if self.lm.example_bytes is not None:
+            raise UserError("LMSettings.example_bytes is for the paper's table alone", "set equal_info.steps.table")
         for method in self.lm.methods:
             code = code_of(method)
             if code and code not in map(str, specs_of(self.codes)):

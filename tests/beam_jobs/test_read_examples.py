@@ -67,6 +67,18 @@ def test_what_is_no_such_example_is_named() -> None:
         values_of(good, good, good[:-1] + b"\xff")
 
 
+@pytest.fixture
+def datasets_of_arrays(tmp_path):
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    path = tmp_path / "whole"
+    writer = ArrayRecordWriter(str(path), "group_size:1")
+    for number in range(30):
+        writer.write(example((b"targets", int64s(list(range(number, number + 100))))))
+    writer.close()
+    return path
+
+
 def test_a_damaged_shard_is_named(tmp_path) -> None:
     path = tmp_path / "train.tfrecord-00000-of-00001"
     whole = tfrecord.frames([example((b"targets", int64s([5, 6]))), example((b"targets", int64s([7])))])
@@ -76,3 +88,13 @@ def test_a_damaged_shard_is_named(tmp_path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(UserError, match=r"train\.tfrecord-00000-of-00001 is damaged: .*; write the split again"):
             list(read_targets(str(path)))
+
+
+def test_an_array_record_shard_that_is_cut_short_is_named(datasets_of_arrays, tmp_path) -> None:
+    whole = datasets_of_arrays.read_bytes()
+    path = tmp_path / "train.array_record-00000-of-00001"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"array_record-00000-of-00001 is damaged: the file is cut short"):
+        list(read_targets(str(path)))
+    path.write_bytes(whole)
+    assert sum(len(row) for row in read_targets(str(path))) == 3000

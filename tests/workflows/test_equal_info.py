@@ -225,6 +225,7 @@ def test_samples_end_between_characters(tmp_path: Path) -> None:
         (["--gin.TRAIN_MB='x'"], "train_mb is 'x'"),
         (["--gin.M1_STEP=3"], "M1_STEPS"),
         (["--gin.CODES=('pruned:4096',)"], "the method words:1024 needs the code words-1024; add it to CODES"),
+        (["--gin.language_models.LMSettings.example_bytes=512"], "example_bytes is for the paper's table alone"),
         (["--size", "giant"], "giant"),
     ],
 )

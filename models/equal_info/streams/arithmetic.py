@@ -151,10 +151,14 @@ def decode_on(row, data, nodes, memory, cumulative, out, precision, certain):
 
 
 @compiled
-def code_bits(row):
-    """The bits of the code of what a row has decoded."""
-    _, step = shortest(row[LOW], row[WIDTH])
-    return UNIT_BITS + LIMB_BITS * row[COUNT] - step
+def padded_bits(row, token_bits):
+    """The bits of the padded code of what a row has decoded; negative where the stream holds another of its codes."""
+    point, step = shortest(row[LOW], row[WIDTH])
+    bits = UNIT_BITS + LIMB_BITS * row[COUNT] - step
+    padding = -bits % token_bits
+    beyond = row[OFFSET] - point  # what the stream says behind the code: the padding's zeros, then what follows
+    own = 0 <= beyond < 1 << (step - padding)
+    return bits + padding if own else -bits - padding
 
 
 @compiled

@@ -13,7 +13,7 @@ from models.equal_info.streams.nodes import Nodes, Predictor, constant_nodes, li
 if TYPE_CHECKING:
     from models.equal_info.m1 import M1  # the network's libraries take seconds to load, and whole numbers need none
 
-DECODER_CONTEXT = 256
+DECODER_CONTEXT = 128
 FLOAT_NODES = 1024
 
 
@@ -55,7 +55,7 @@ class Unigram:
 class FloatM1:
     """A trained M1 in floats, so that its memory is one row of numbers, whichever its kind.
 
-    The decoder rereads the last 256 bytes behind a start; rows are read in groups of one length, so that a row's call
+    The decoder rereads the last 128 bytes behind a start; rows are read in groups of one length, so that a row's call
     never depends on the others. That such calls round alike is hoped, not known: see `exact`.
 
     Attributes:

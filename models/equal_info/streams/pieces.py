@@ -122,7 +122,7 @@ def decode_pieces(
 
     Returns:
         For each piece its text, uint8, shorter than its limit where the stream ends before, and the bytes of its
-        padded code.
+        padded code, negative where the stream holds another one of the text's.
     """
     lanes = 1 if isinstance(model.predictor, FixedM1) else min(LANES, len(starts))
     memory, cumulative = model.space(lanes)
@@ -134,8 +134,8 @@ def decode_pieces(
 
     def finish(row: int, job: int) -> bool:
         size = int(rows[row, ac.AT])
-        bits = int(ac.code_bits(rows[row])) if size else 0
-        found[job] = out[row, :size].copy(), -(-bits // (8 * token_bytes)) * token_bytes
+        bits = int(ac.padded_bits(rows[row], 8 * token_bytes)) if size else 0
+        found[job] = out[row, :size].copy(), bits // 8
         return True
 
     def advance(picked: np.ndarray) -> np.ndarray:
@@ -179,7 +179,7 @@ def decode_text(model: Model, data: np.ndarray, piece_bytes: int, token_bytes: i
         limit = min(rest, piece_bytes)
         text, used = _decode_piece(model, data, at, limit, token_bytes)
         at, rest = at + used, rest - limit
-        if len(text) < limit or at > len(body):
+        if len(text) < limit or used < 0 or at > len(body):
             raise ValueError(f"the code is cut or damaged: it does not hold the {size} bytes that its end names")
         found.append(text.tobytes())
     if at != len(body):
@@ -193,7 +193,7 @@ def decode_text_prefix(model: Model, data: np.ndarray, piece_bytes: int, token_b
     while at < len(data):
         text, used = _decode_piece(model, data, at, piece_bytes, token_bytes, certain=True)
         found.append(text.tobytes())
-        at += used
+        at += abs(used)
         if len(text) < piece_bytes:
             break
     return b"".join(found)

@@ -12,9 +12,10 @@ from models.equal_info.codec import Codec
 from models.equal_info.load import codec_of_bytes, load_codec
 from models.equal_info.m1 import M1, M1Config
 from models.equal_info.streams import artefact
+from models.equal_info.streams import models as byte_models
 from models.equal_info.streams.build import stream_codec
 from models.equal_info.streams.codec import StreamCodec
-from models.equal_info.streams.models import DECODER_CONTEXT, FloatM1, Unigram
+from models.equal_info.streams.models import FloatM1, Unigram
 from models.equal_info.streams.spec import SCHEMES, StreamSpec, spec_of_stream
 from models.lm import LMConfig
 from shammie.errors import UserError
@@ -180,7 +181,8 @@ def test_static_ac_codes_bytes_by_their_shares(streams, code_text) -> None:
         ("gzip/8", lambda codes: codes[:-1], "piece 1 is cut or too long"),
         ("gzip/8", lambda codes: [1, *codes], "piece 0 is no zlib stream"),
         ("ac/8", lambda codes: codes[:3], "the code is cut"),
-        ("ac/8", lambda codes: codes[10:], "cut or damaged|is damaged"),
+        ("ac/8", lambda codes: codes[2:], "cut or damaged|is damaged"),
+        ("ac/8", lambda codes: [*codes[:-4], 0, *codes[-4:]], "1 bytes are left behind its 150 bytes of text"),
         ("ac/16", lambda codes: [*codes[:-1], codes[-1] + 1], "cut or damaged|is damaged"),
         ("windows:24/16", lambda codes: codes[:-1], "cut inside a window, or damaged"),
         ("windows:16:2/16", lambda codes: [*codes, 70_000], r"code 70000 at position \d+ is not below 65536"),
@@ -274,7 +276,8 @@ def decoder_m1() -> M1:
     return M1(config, jax.device_get(params))
 
 
-def test_the_papers_decoder_reads_rows_of_any_length_alike(decoder_m1: M1) -> None:
+def test_the_papers_decoder_reads_rows_of_any_length_alike(decoder_m1: M1, monkeypatch) -> None:
+    monkeypatch.setattr(byte_models, "DECODER_CONTEXT", 14)
     predictor = FloatM1(decoder_m1)
     symbols, whole, expected = [256, *b"as it is read"], decoder_m1.start(1), None
     for symbol in symbols:
@@ -284,10 +287,10 @@ def test_the_papers_decoder_reads_rows_of_any_length_alike(decoder_m1: M1) -> No
         mixed, found = predictor.read(mixed, np.array([symbol, 256 if at == 3 else symbol]), 14)
     assert expected is not None
     assert np.array_equal(found[0], expected[0])
-    for _ in range(DECODER_CONTEXT + 3):
+    for _ in range(17):
         mixed, found = predictor.read(mixed, np.array([32, 33]), 14)
-    assert mixed[:, 0].tolist() == [DECODER_CONTEXT, DECODER_CONTEXT]
-    assert mixed[:, 1:].tolist() == [[32] * DECODER_CONTEXT, [33] * DECODER_CONTEXT]
+    assert mixed[:, 0].tolist() == [14, 14]
+    assert mixed[:, 1:].tolist() == [[32] * 14, [33] * 14]
 
 
 def test_the_papers_decoder_makes_windows(decoder_m1: M1) -> None:
@@ -308,3 +311,19 @@ def test_a_codec_at_work_loads_no_network_libraries() -> None:
 
     code = "import sys, models.equal_info.load; print([m for m in ('jax', 'flax') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("method", ["ac/8", "static_ac/16", "gzip/16"])
+def test_what_decodes_is_the_code_of_its_text(streams, code_text, method: str) -> None:
+    codec, random, decoded = streams[method], np.random.default_rng(1), 0
+    codes = codec.encode(code_text[:150]).astype(int)
+    for _ in range(60):
+        changed = codes.copy()
+        changed[random.integers(0, len(codes) - 4)] = random.integers(0, codec.vocab_size)
+        try:
+            text = codec.decode(changed)
+        except ValueError:
+            continue
+        decoded += 1
+        assert np.array_equal(codec.encode(text), changed) or method == "gzip/16"
+    assert decoded < 40
