@@ -6,7 +6,7 @@
 The examples already hold the id that ends a document, and no end is appended.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -71,7 +71,13 @@ def codec_of(directory: str, codec: AnyCodec | None = None) -> AnyCodec:
 
 
 def add_task(
-    directory: str, *, name: str | None = None, codec: AnyCodec | None = None, extra_ids: int = 0
+    directory: str,
+    *,
+    name: str | None = None,
+    codec: AnyCodec | None = None,
+    extra_ids: int = 0,
+    metric_fns: Sequence[Callable[..., Any]] = (exact_match, byte_accuracy),
+    postprocess_fn: Callable[..., Any] | None = None,
 ) -> seqio.Task:
     """Registers a task for a dataset; a second call for the same name replaces the first.
 
@@ -80,6 +86,8 @@ def add_task(
         name: None for `task_name`.
         codec: None for the dataset's own; another one is an error.
         extra_ids: ids above the codec's that a model may use for itself.
+        metric_fns: SeqIO's; by default those that compare texts.
+        postprocess_fn: what the metrics see of a target or prediction; None for its text.
 
     Returns:
         The task; its examples have one feature, int32 "targets" [tokens].
@@ -115,8 +123,8 @@ def add_task(
         source=source,
         preprocessors=[_to_int32],
         output_features={"targets": feature},
-        metric_fns=[exact_match, byte_accuracy],
-        postprocess_fn=partial(_decoded, vocabulary=vocabulary),
+        metric_fns=list(metric_fns),
+        postprocess_fn=postprocess_fn or partial(_decoded, vocabulary=vocabulary),
     )
 
 
@@ -137,8 +145,9 @@ def _to_int32(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.map(lambda example: {"targets": tf.cast(example["targets"], tf.int32)})
 
 
-def _decoded(output: Any, *, vocabulary: CodecVocabulary, is_target: bool = False, **_: Any) -> bytes:
-    # predictions come decoded, targets as an example
+def _decoded(output: Any, *, vocabulary: CodecVocabulary, is_target: bool = False, **_: Any) -> str | bytes:
+    if isinstance(output, str):  # SeqIO's evaluator decodes targets and predictions itself
+        return output
     return vocabulary.decode_bytes(output["targets"] if is_target and isinstance(output, dict) else output)
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from models.equal_info.codec import Codec
 from models.equal_info.ids import END_OF_DOCUMENT_ID
 from seqio_tasks import layout, token_files
-from seqio_tasks.equal_info import codec_of, read_shard, task_name
+from seqio_tasks.equal_info import add_task, codec_of, read_shard, task_name
 from seqio_tasks.metrics import bits_per_byte
 from seqio_tasks.token_files import TokenFile
 from seqio_tasks.vocabularies import CodecVocabulary
@@ -82,9 +83,30 @@ def add_lm_task(
         source=source,
         preprocessors=[],
         output_features={"targets": seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32)},
-        metric_fns=[_scored(size_of_ids(vocabulary, streams))],
+        metric_fns=[_scored(size_of_ids(vocabulary, density_of(streams)))],
         postprocess_fn=_ids_of_example,
         shuffle_buffer_size=None,
+    )
+
+
+def add_examples_task(directory: str, *, extra_ids: int = 0) -> seqio.Task:
+    """Registers a dataset's own examples for a language model, which sees the first tokens of each.
+
+    That is the paper's way, and what many hosts read: each its own shards, in SeqIO's order. Metric as in
+    `add_lm_task`.
+
+    Raises:
+        UserError: no finished dataset.
+    """
+    vocabulary = CodecVocabulary(codec_of(directory), extra_ids)
+    totals = [files.read_json(files.join(directory, layout.stats_name(split))) for split in layout.manifests(directory)]
+    density = sum(one["text_bytes"] for one in totals) / sum(one["targets_tokens"] for one in totals)
+    return add_task(
+        directory,
+        name=task_name(vocabulary.codec, "lm_examples"),
+        extra_ids=extra_ids,
+        metric_fns=[_scored(size_of_ids(vocabulary, density))],
+        postprocess_fn=_ids_of_example,
     )
 
 
@@ -116,13 +138,17 @@ def vocabulary_of(directory: str, streams: dict[str, TokenFile], extra_ids: int 
     return seqio.PassThroughVocabulary(vocab_size + extra_ids, eos_id=END_OF_DOCUMENT_ID)
 
 
-def size_of_ids(vocabulary: seqio.Vocabulary, streams: dict[str, TokenFile]) -> Callable[[np.ndarray], float]:
-    """Ids to the bytes of their text: exact where the codec tells it, else at the mean density of all splits."""
-    size = getattr(getattr(vocabulary, "codec", None), "decoded_size", None)
-    if size:
-        return lambda ids: float(size(ids[ids > END_OF_DOCUMENT_ID] - END_OF_DOCUMENT_ID - 1))
+def density_of(streams: dict[str, TokenFile]) -> float:
+    """Bytes of text for each token, over all splits."""
     infos = [tokens.info for tokens in streams.values()]
-    density = sum(info.text_bytes for info in infos) / sum(info.tokens for info in infos)
+    return sum(info.text_bytes for info in infos) / sum(info.tokens for info in infos)
+
+
+def size_of_ids(vocabulary: seqio.Vocabulary, density: float) -> Callable[[np.ndarray], float]:
+    """Ids to the bytes of their text: exact where every token stands for text of its own, else at a mean density."""
+    codec = getattr(vocabulary, "codec", None)
+    if isinstance(codec, Codec):
+        return lambda ids: float(codec.decoded_size(ids[ids > END_OF_DOCUMENT_ID] - END_OF_DOCUMENT_ID - 1))
     return lambda ids: density * int(np.count_nonzero(ids))
 
 

@@ -21,8 +21,7 @@ from absl import app
 from models.lm import DecoderLM, LMConfig
 from models.lm.decoding import Sampling, generate
 from models.training import OptimizerConfig, cross_entropy, lm_loss, optimizer_of, schedule_of
-from seqio_tasks.equal_info import add_task
-from seqio_tasks.lm import add_lm_task
+from seqio_tasks.lm import add_examples_task, add_lm_task
 from shammie import files
 from shammie.errors import UserError
 from workflows import t5x_contract, t5x_errors
@@ -228,7 +227,7 @@ def lm_task(
     if rows not in ("windows", "examples"):
         raise UserError(f"rows is {rows!r}", "give 'windows' or 'examples'")
     if rows == "examples":
-        task = add_task(directory, extra_ids=extra_ids)
+        task = add_examples_task(directory, extra_ids=extra_ids)
     else:
         done = next((step for step in map(latest_step, filter(None, checkpoints)) if step is not None), 0)
         task = add_lm_task(

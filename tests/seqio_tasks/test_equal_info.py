@@ -100,6 +100,7 @@ def test_metrics_see_text(datasets, codec):
     prediction = task.postprocess_fn(ids, is_target=False)
     assert target == prediction == b"the end"
     assert task.metric_fns[0]([target], [prediction]) == {"exact_match": 1.0}
+    assert task.postprocess_fn("decoded by SeqIO", is_target=False, example={}) == "decoded by SeqIO"
 
 
 def test_another_codec_is_refused(datasets, tmp_path):

@@ -8,8 +8,8 @@ import seqio
 from beam_jobs.read_examples import read_targets
 from models.training.losses import inputs_of
 from seqio_tasks.equal_info import read_shard
-from seqio_tasks.lm import add_lm_task
-from seqio_tasks.token_files import tokens_of_dataset
+from seqio_tasks.lm import add_examples_task, add_lm_task
+from seqio_tasks.token_files import tokens_of_dataset, write_tokens
 from seqio_tasks.windows import Windows
 from shammie.errors import UserError
 
@@ -96,3 +96,30 @@ def test_without_shuffling_windows_come_in_order(datasets, own_cache) -> None:
 def test_too_long_a_window_is_refused(datasets, own_cache) -> None:
     with pytest.raises(UserError, match=r"has \d+ tokens, fewer than one window of length=100000; give more text"):
         add_lm_task(datasets["tfrecord"], length=100_000)
+
+
+def test_scores_become_bits_per_byte(datasets, own_cache, codec) -> None:
+    for task in (add_lm_task(datasets["tfrecord"], length=LENGTH), add_examples_task(datasets["tfrecord"])):
+        rows = [np.array([*(codec.encode(b"of the people") + 2), 1]), np.array([*(codec.encode(b"by") + 2), 0, 0])]
+        (metric,) = task.metric_fns
+        targets = [task.postprocess_fn("text", example={"targets": row}, is_target=True) for row in rows]
+        assert metric(targets, scores=[-3.0, -np.log(2)]) == {"bits_per_byte": pytest.approx((3 / np.log(2) + 1) / 15)}
+
+
+def test_token_files_make_a_task_without_a_codec(tmp_path) -> None:
+    for split in ("train", "validation"):
+        write_tokens(str(tmp_path), split, [np.arange(2, 50)], vocab_size=64, text_bytes=98, made_with="counted up")
+    task = add_lm_task(str(tmp_path), length=LENGTH)
+    assert task.name == "lm_counted_8_v001"
+    rows = list(task.get_dataset(split="validation", shuffle=False).as_numpy_iterator())
+    np.testing.assert_array_equal(rows[1]["targets"], np.arange(10, 18))
+    # 98 bytes of 49 tokens, the end included: two bytes each
+    assert task.metric_fns[0]([np.arange(2, 10)], scores=[-16 * np.log(2)]) == {"bits_per_byte": 1.0}
+
+
+def test_a_pass_may_begin_where_a_run_left_off(datasets, own_cache) -> None:
+    windows = windows_of(datasets["tfrecord"])
+    first = windows.count + 5  # in the second epoch
+    task = add_lm_task(datasets["tfrecord"], length=LENGTH, first_row=first, rows=first + 4)
+    rows = [row["targets"] for row in task.get_dataset(split="train", shuffle=True, seed=3).as_numpy_iterator()]
+    np.testing.assert_array_equal(rows[:4], windows.take(windows.order(3, first, first + 4)))

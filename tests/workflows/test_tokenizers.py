@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from jax.random import key
 
 from models.equal_info.codec import Codec
 from models.equal_info.dictionary import Dictionary
+from models.equal_info.m1 import M1, M1Config, train_m1
 from shammie.errors import UserError
 from workflows import tokenizers
 from workflows.peers import train_sentencepiece
@@ -92,3 +94,54 @@ def test_methods_name_their_code(method: str, code: str | None) -> None:
 def test_wrong_methods_are_one_line(method: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         tokenizers.code_of(method)
+
+
+@pytest.fixture(scope="module")
+def m1() -> M1:
+    return train_m1(M1Config(width=16, steps=20, batch=32), np.frombuffer(b"".join(TEXTS) * 9, np.uint8), key(0))
+
+
+@pytest.mark.parametrize(
+    ("method", "vocab_size", "window_tokens"),
+    [
+        ("windows:24/8", 258, 3),
+        ("windows:24/16", 65538, 3),  # three tokens are two windows
+        ("windows:16:2/16", 65538, 1),
+        ("windows:16:never/8", 258, 2),
+        ("ac/8", 258, 1),
+        ("ac/16", 65538, 1),
+        ("static_ac/8", 258, 1),
+        ("gzip/16", 65538, 1),
+    ],
+)
+def test_streams_are_lossless_and_made_by_name(m1: M1, method: str, vocab_size: int, window_tokens: int) -> None:
+    spec = tokenizers.stream_of_method(method)
+    assert spec is not None
+    codec = tokenizers.build_stream(spec, m1, np.frombuffer(b"".join(TEXTS), np.uint8), {"made": "here"})
+    assert codec.notes == {"made": "here"}
+    tokenizer = tokenizers.of_stream(method, tokenizers.load_stream(codec.to_bytes()))
+    _check(tokenizer)
+    assert (tokenizer.vocab_size, tokenizer.window_tokens) == (vocab_size, window_tokens)
+    assert tokenizer.made_with == codec.fingerprint
+    ids = tokenizer.encode(TEXTS)[2]
+    assert isinstance(tokenizer.decode(ids[: len(ids) // 2]), bytes)
+    drawn = np.random.default_rng(0).integers(0, vocab_size, 40)
+    assert isinstance(tokenizer.decode(drawn), bytes)
+
+
+def test_the_papers_own_rule_is_a_method(m1: M1) -> None:
+    spec = tokenizers.stream_of_method("greedy_windows:64:3/16")
+    assert spec is not None
+    assert not tokenizers.of_stream(str(spec), tokenizers.build_stream(spec, m1, np.zeros(0, np.uint8))).decode(
+        np.zeros(0, int)
+    )
+    assert (spec.window_bits, spec.reset_windows, spec.lossless) == (64, 3, False)
+
+
+def test_a_stream_without_its_model_is_one_line() -> None:
+    spec = tokenizers.stream_of_method("ac/8")
+    assert spec is not None
+    with pytest.raises(UserError, match="ac/8 needs a trained M1"):
+        tokenizers.build_stream(spec, None, np.zeros(0, np.uint8))
+    assert tokenizers.stream_of_method("bytes") is None
+    assert tokenizers.stream_of_method("words:65536/8") is None

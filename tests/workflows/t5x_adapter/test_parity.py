@@ -191,3 +191,28 @@ def test_states_cross_both_ways(tmp_path: Path) -> None:
     fresh = initial_state(DecoderLM(MODEL).init(jax.random.key(9), jnp.zeros((1, 2), jnp.int32))["params"],
                           optimizer_of(ADAFACTOR, STEPS))  # fmt: skip
     assert rms(jax.tree.leaves(fresh.params)[0] - jax.tree.leaves(back.params)[0]) > 0
+
+
+def test_prefixes_are_given_and_targets_predicted() -> None:
+    """T5X's PrefixLM batches: only the targets count, and predictions continue the inputs."""
+    import seqio
+
+    from workflows import t5x_adapter
+
+    model = t5x_adapter.LanguageModel(MODEL, prefix=True)
+    assert model.FEATURE_CONVERTER_CLS is seqio.PrefixLMFeatureConverter
+    converter = seqio.PrefixLMFeatureConverter(pack=False)
+    pair = {"inputs": np.array([9, 4, 7, 5], np.int32), "targets": np.array([3, 8, 1], np.int32)}
+    dataset = seqio.utils.tf.data.Dataset.from_tensors(pair)
+    batch = next(converter(dataset, {"inputs": 6, "targets": 6}).batch(1).as_numpy_iterator())
+    params = model.network.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"]
+    logits: Any = model.network.apply({"params": params}, jnp.array([[0, 9, 4, 7, 5, 3, 8]]))
+    log_p = jax.nn.log_softmax(logits)[0, [4, 5, 6], [3, 8, 1]]
+    assert float(model.score_batch(params, batch)[0]) == pytest.approx(float(log_p.sum()), rel=1e-5)
+    loss, metrics = model.loss_fn(params, batch, None)
+    assert float(metrics["loss"].compute()) == pytest.approx(-float(log_p.mean()), rel=1e-5)
+    tokens, _ = model.predict_batch_with_aux(params, batch)
+    first = int(jnp.argmax(logits[0, 4]))
+    assert int(tokens[0, 0]) == first
+    after: Any = model.network.apply({"params": params}, jnp.array([[0, 9, 4, 7, 5, first]]))
+    assert int(tokens[0, 1]) == int(jnp.argmax(after[0, -1])) or first == 1

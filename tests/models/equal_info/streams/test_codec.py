@@ -119,7 +119,7 @@ def test_the_papers_rule_loses_text_and_says_so(streams, code_text) -> None:
     codes = codec.encode(text)
     assert not codec.lossless
     assert codec.decode(codes) == codec.decode_prefix(codes) != text
-    lossless = StreamCodec(spec_of_stream("windows:24/8"), codec.predictor).encode(text)
+    lossless = StreamCodec(StreamSpec("windows", 8, 24), codec.predictor).encode(text)
     assert 0.9 * len(lossless) < len(codes) < len(lossless)
 
 
@@ -255,8 +255,8 @@ def test_the_loader_knows_both_kinds() -> None:
 
 def test_the_float_m1_makes_codecs_too(small_m1: M1, hard_texts) -> None:
     texts = [text[:40] for text in hard_texts[:12]]
-    for method in ("ac/8", "windows:24/8", "windows:32:2/16"):
-        codec = stream_codec(spec_of_stream(method), m1=small_m1, floats=True)
+    for spec in (StreamSpec("ac", 8), StreamSpec("windows", 8, 24), StreamSpec("windows", 16, 32, 2)):
+        codec = stream_codec(spec, m1=small_m1, floats=True)
         assert isinstance(codec.predictor, FloatM1)
         back = codec_of_bytes(codec.to_bytes())
         for text, codes in zip(texts, codec.encode_batch(texts), strict=True):
@@ -294,7 +294,7 @@ def test_the_papers_decoder_reads_rows_of_any_length_alike(decoder_m1: M1, monke
 
 
 def test_the_papers_decoder_makes_windows(decoder_m1: M1) -> None:
-    codec = stream_codec(spec_of_stream("windows:16/8"), m1=decoder_m1)
+    codec = stream_codec(StreamSpec("windows", 8, 16), m1=decoder_m1)
     for text, codes in zip([b"one", b"another text"], codec.encode_batch([b"one", b"another text"]), strict=True):
         assert codec.decode(codes) == text
 
