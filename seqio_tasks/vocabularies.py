@@ -7,6 +7,7 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
+from models.equal_info.codec import Codec
 from models.equal_info.ids import END_OF_DOCUMENT_ID, SPECIAL_IDS, codes_of_ids, ids_of_codes
 from models.equal_info.load import AnyCodec
 from models.equal_info.streams.codec import StreamCodec
@@ -47,7 +48,13 @@ class CodecVocabulary(seqio.Vocabulary):
         return ids_of_codes(self.codec.encode(s.encode() if isinstance(s, str) else s)).tolist()
 
     def _decode(self, ids: Iterable[int]) -> str:
-        return self.decode_bytes(ids).decode(errors="replace")
+        """Readable text of ids that a model may have drawn: what stands for nothing is left out."""
+        drawn = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), np.int64)
+        if isinstance(self.codec, Codec):
+            drawn = drawn[drawn < self.codec.vocab_size + SPECIAL_IDS]
+            known = self.codec.dictionary.node_of_code[np.maximum(drawn - SPECIAL_IDS, 0)] >= 0
+            drawn = drawn[known | (drawn < SPECIAL_IDS)]
+        return self.decode_bytes(drawn).decode(errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The exact text of ids up to the first end of document; padding is left out.
@@ -71,10 +78,10 @@ class CodecVocabulary(seqio.Vocabulary):
         return ids
 
     def _decode_tf(self, ids: Any) -> Any:
-        def decode(row: np.ndarray) -> Any:
+        def decode(row: np.ndarray) -> Any:  # T5X's infer reads UTF-8
             if row.ndim == 1:
-                return self.decode_bytes(row)
-            flat = [self.decode_bytes(one) for one in row.reshape(-1, row.shape[-1])]
+                return self._decode(row).encode()
+            flat = [self._decode(one).encode() for one in row.reshape(-1, row.shape[-1])]
             return np.array(flat, object).reshape(row.shape[:-1])
 
         text = tf.numpy_function(decode, [ids], tf.string)

@@ -47,6 +47,14 @@ def test_decoding_stops_at_the_end_and_a_batch_decodes_in_tensorflow(codec):
         vocabulary.decode_bytes([codec.vocab_size + 2])
 
 
+def test_what_a_model_draws_becomes_readable_text(codec):
+    """T5X's infer writes UTF-8, and a vocabulary that was rounded up has ids that stand for nothing."""
+    vocabulary = CodecVocabulary(codec)
+    drawn = [*vocabulary.encode(b"one"), codec.vocab_size + 2, *vocabulary.encode(b"\xff two"), 1, 5]
+    assert vocabulary.decode(drawn) == "one\ufffd two"
+    assert vocabulary.decode_tf(tf.constant([drawn])).numpy().tolist() == ["one\ufffd two".encode()]
+
+
 def test_equality_is_by_fingerprint(codec):
     vocabulary = CodecVocabulary(codec)
     same = CodecVocabulary(Codec.from_bytes(codec.to_bytes()))

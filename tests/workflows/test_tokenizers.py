@@ -132,9 +132,9 @@ def test_streams_are_lossless_and_made_by_name(m1: M1, method: str, vocab_size: 
 def test_the_papers_own_rule_is_a_method(m1: M1) -> None:
     spec = tokenizers.stream_of_method("greedy_windows:64:3/16")
     assert spec is not None
-    assert not tokenizers.of_stream(str(spec), tokenizers.build_stream(spec, m1, np.zeros(0, np.uint8))).decode(
-        np.zeros(0, int)
-    )
+    tokenizer = tokenizers.of_stream(str(spec), tokenizers.build_stream(spec, m1, np.zeros(0, np.uint8)))
+    assert tokenizer.decode(np.zeros(0, np.int64)) == b""
+    assert tokenizer.window_tokens == 4
     assert (spec.window_bits, spec.reset_windows, spec.lossless) == (64, 3, False)
 
 

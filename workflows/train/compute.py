@@ -4,7 +4,9 @@ What a log line needs is summed up on the devices beside the state, so that the 
 """
 
 import functools
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -60,10 +62,11 @@ class Compute:
         self._mesh = mesh
         # programs that run side by side on one processor can take each other's threads while their devices meet
         self._one_by_one = mesh.size > 1 and jax.default_backend() == "cpu"
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, Future[Call]] = {}
         self._loss = lm_loss(DecoderLM(config.model), config.z_loss, predicted_from=config.predicted_from)
         optimizer = optimizer_of(config.optimizer, config.steps)
-        self._step = train_step(self._loss, optimizer, microbatches=config.microbatches)
+        # jitted, so that it is traced once, for its shapes and for the calls
+        self._step = jax.jit(train_step(self._loss, optimizer, microbatches=config.microbatches))
         whole = sharding(mesh)
 
         def start(seed: Any) -> TrainState:
@@ -73,8 +76,10 @@ class Compute:
 
         shapes = jax.eval_shape(start, 0)
         state_places = state_shardings(mesh, shapes, logical_axes(config.model))
-        batch = jax.ShapeDtypeStruct((config.batch_size, config.length), jnp.int32)
-        metrics = jax.eval_shape(self._step, shapes, {"targets": batch})[1]
+        self._shape = config.batch_size, config.length
+        batch = jax.ShapeDtypeStruct(self._shape, jnp.int32)
+        with rules_of(mesh):
+            metrics = jax.eval_shape(self._step, shapes, {"targets": batch})[1]
         first_bad: Any = jax.ShapeDtypeStruct((), jnp.int32)
         counted = Gathered(metrics, first_bad)
         self._outputs = (state_places, jax.tree.map(lambda _: whole, counted))
@@ -99,13 +104,21 @@ class Compute:
         """Where the batches of a call of so many steps lie."""
         return batch_sharding(self._mesh, steps)
 
+    def prepare(self, steps: int) -> None:
+        """Begins to compile a call of so many steps, beside whatever comes next: a start, or a checkpoint's loading."""
+        if steps not in self._calls:
+            made = self._calls[steps] = Future()
+            threading.Thread(target=_settle, args=(made, self._compile_call, steps), name="compile", daemon=True).start()
+
     def call(self, steps: int) -> Call:
         """A call of so many steps: (state, gathered, targets) to the next two; the state's memory is reused.
 
         Its targets are int32 [B, L], or [steps, B, L] for more than one step.
         """
-        if steps in self._calls:
-            return self._calls[steps]
+        self.prepare(steps)
+        return self._calls[steps].result()
+
+    def _compile_call(self, steps: int) -> Call:
         run = self._step if steps == 1 else scan_steps(self._step)
 
         def call(state: TrainState, gathered: Gathered, targets: jax.Array) -> tuple[TrainState, Gathered]:
@@ -118,9 +131,13 @@ class Compute:
             merged = {name: gathered.metrics[name].merge(metric) for name, metric in summed.items()}
             return after, Gathered(merged, first_bad)
 
+        shape = self._shape if steps == 1 else (steps, *self._shape)
+        targets = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self.batch_place(steps))
         # `gathered` is not given away: the host waits for the one of some calls ago
-        self._calls[steps] = self._in_mesh(jax.jit(call, donate_argnums=0, out_shardings=self._outputs))
-        return self._calls[steps]
+        jitted = jax.jit(call, donate_argnums=0, out_shardings=self._outputs)
+        with rules_of(self._mesh):
+            compiled: Any = jitted.lower(*self.places, targets).compile()
+        return self._waiting(compiled)
 
     @functools.cached_property
     def evaluate(self) -> Callable[[Any, jax.Array], Any]:
@@ -138,10 +155,21 @@ class Compute:
     def _in_mesh(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def inside(*arguments: Any) -> Any:
             with rules_of(self._mesh):
-                found = function(*arguments)
-            return jax.block_until_ready(found) if self._one_by_one else found
+                return function(*arguments)
 
-        return inside
+        return self._waiting(inside)
+
+    def _waiting(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if not self._one_by_one:
+            return function
+        return lambda *arguments: jax.block_until_ready(function(*arguments))
+
+
+def _settle(future: Future[Any], function: Callable[..., Any], *arguments: Any) -> None:
+    try:
+        future.set_result(function(*arguments))
+    except BaseException as error:  # it is raised where the result is asked for
+        future.set_exception(error)
 
 
 def compute_of(config: TrainConfig, mesh: Mesh) -> Compute:

@@ -80,6 +80,7 @@ def train(
         if step:
             checkpoints.check(step)
         compute = compute_of(config, mesh)
+        compute.prepare(next((size for _, size in calls(config, step)), 1))
         if step:
             state, gathered = checkpoints.restore(step, compute.places)
         elif config.start_from:

@@ -164,6 +164,17 @@ def test_gzip_is_pythons_zlib(streams) -> None:
     assert len(wide) - len(expected) in (0, 1, 2)
 
 
+@pytest.mark.parametrize("method", ["gzip/8", "gzip/16"])
+def test_gzip_cut_short_gives_all_whole_pieces(streams, code_text, method: str) -> None:
+    codec = streams[method]
+    lengths = {len(zlib.compress(code_text[at : at + 100].tobytes())) % 2 for at in range(0, 900, 100)}
+    assert lengths == {0, 1}  # some pieces are padded to 16 bits
+    text = code_text[:950].tobytes()
+    found = codec.decode_prefix(codec.encode(text)[:-1])
+    assert text.startswith(found)
+    assert len(found) >= 900
+
+
 def test_static_ac_codes_bytes_by_their_shares(streams, code_text) -> None:
     counts = np.bincount(code_text, minlength=256) / len(code_text)
     entropy = -float((counts[counts > 0] * np.log2(counts[counts > 0])).sum())

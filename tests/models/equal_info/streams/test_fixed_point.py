@@ -9,11 +9,11 @@ from models.equal_info.streams.quantise import fixed_m1
 from shammie.errors import UserError
 
 
-def test_the_loss_is_within_half_a_percent(small_m1: M1, fixed: FixedM1, code_text: np.ndarray) -> None:
+def test_the_loss_is_within_a_thousandth(small_m1: M1, fixed: FixedM1, code_text: np.ndarray) -> None:
     starts = np.random.default_rng(0).integers(0, len(code_text) - 64, 512)
     windows = code_text[starts[:, None] + np.arange(64)]
     floats, whole = _bits_per_byte(small_m1, windows), _bits_per_byte(fixed, windows)
-    assert 0.998 * floats < whole < 1.005 * floats
+    assert 0.999 * floats < whole < 1.001 * floats
 
 
 def _bits_per_byte(m1: M1 | FixedM1, windows: np.ndarray) -> float:

@@ -62,6 +62,18 @@ def test_any_code_decodes_by_the_definition(fixed, reference, window_bits, greed
     assert decode_text(Model(fixed), _rule(window_bits, greedy=greedy), codes)[0] == b"".join(expected)
 
 
+def test_all_bits_of_a_window_count(fixed, reference) -> None:
+    """A code that differs from a text's in its last bits only, which its beginnings do not reach, is another."""
+    by_definition, rule = reference(fixed, 14), _rule(64)
+    for byte in b"ae \n":
+        (code,) = by_definition.padded(bytes([byte]), 64, b"")
+        limbs = [code >> 16 * (3 - at) & 0xFFFF for at in range(4)]
+        for last in (0, 1):
+            found, _ = decode_text(_model(fixed, rule), rule, np.array([[*limbs[:3], limbs[3] | last]], np.uint16))
+            assert found == by_definition.decode(code | last, 64, b"")
+            assert (found == bytes([byte])) == (last == 0)
+
+
 @pytest.fixture(scope="module")
 def sample(code_text: np.ndarray) -> list[bytes]:
     """100 kB in 200 texts."""
