@@ -11,8 +11,9 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from models.equal_info.codec import Codec
 from models.equal_info.ids import END_OF_DOCUMENT_ID
+from models.equal_info.load import AnyCodec
+from models.equal_info.streams.codec import StreamCodec
 from seqio_tasks import layout, token_files
 from seqio_tasks.equal_info import add_task, codec_of, read_shard, task_name
 from seqio_tasks.metrics import bits_per_byte
@@ -146,8 +147,8 @@ def density_of(streams: dict[str, TokenFile]) -> float:
 
 def size_of_ids(vocabulary: seqio.Vocabulary, density: float) -> Callable[[np.ndarray], float]:
     """Ids to the bytes of their text: exact where every token stands for text of its own, else at a mean density."""
-    codec = getattr(vocabulary, "codec", None)
-    if isinstance(codec, Codec):
+    codec: AnyCodec | None = getattr(vocabulary, "codec", None)
+    if codec is not None and not isinstance(codec, StreamCodec):
         return lambda ids: float(codec.decoded_size(ids[ids > END_OF_DOCUMENT_ID] - END_OF_DOCUMENT_ID - 1))
     return lambda ids: density * int(np.count_nonzero(ids))
 

@@ -7,7 +7,6 @@ import numpy as np
 import seqio
 import tensorflow as tf
 
-from models.equal_info.codec import Codec
 from models.equal_info.ids import END_OF_DOCUMENT_ID, SPECIAL_IDS, codes_of_ids, ids_of_codes
 from models.equal_info.load import AnyCodec
 from models.equal_info.streams.codec import StreamCodec
@@ -49,12 +48,8 @@ class CodecVocabulary(seqio.Vocabulary):
 
     def _decode(self, ids: Iterable[int]) -> str:
         """Readable text of ids that a model may have drawn: what stands for nothing is left out."""
-        drawn = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids), np.int64)
-        if isinstance(self.codec, Codec):
-            drawn = drawn[drawn < self.codec.vocab_size + SPECIAL_IDS]
-            known = self.codec.dictionary.node_of_code[np.maximum(drawn - SPECIAL_IDS, 0)] >= 0
-            drawn = drawn[known | (drawn < SPECIAL_IDS)]
-        return self.decode_bytes(drawn).decode(errors="replace")
+        drawn = codes_of_ids(ids if isinstance(ids, np.ndarray) else list(ids))
+        return self.codec.decode_prefix(drawn).decode(errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The exact text of ids up to the first end of document; padding is left out.

@@ -1,7 +1,8 @@
 """`shammie encode` and `shammie decode`: text to codes and back, streaming.
 
 Codes are little-endian uint16, one behind another, with nothing else around them. Long input is read in blocks;
-only a token border can end a block's codes, so the output does not depend on the block size.
+only a token border can end a block's codes, so the output does not depend on the block size. Codecs whose codes do
+not settle as text goes by (streams, SentencePiece, lossy codes) read it whole; streams are decoded whole too.
 """
 
 import argparse
@@ -13,6 +14,9 @@ from typing import IO
 import numpy as np
 
 from models.equal_info.codec import Codec
+from models.equal_info.load import load_codec
+from models.equal_info.plain import BytesCodec
+from models.equal_info.streams.codec import StreamCodec
 from shammie.errors import UserError
 from shammie.files import open_read, writing
 
@@ -34,9 +38,9 @@ def encode(args: argparse.Namespace) -> int:
     """Encodes a file, or what comes on stdin, as one document."""
     if args.threads < 1:
         raise UserError(f"--threads is {args.threads}", "give 1 or more")
-    codec = Codec.load(args.codec)
+    codec = load_codec(args.codec)
     with _source(args.file) as source, _sink(args.output) as sink:
-        if not codec.lossless:  # its codes do not tell where tokens end: encoded whole
+        if not isinstance(codec, Codec | BytesCodec) or not codec.lossless:
             sink.write(codec.encode(source.read(), threads=args.threads).astype(_CODE).tobytes())
             return 0
         held = b""
@@ -55,20 +59,21 @@ def decode(args: argparse.Namespace) -> int:
     """Decodes a file of codes, or what comes on stdin.
 
     Raises:
-        UserError: an odd number of bytes, or a code that the codec does not have.
+        UserError: an odd number of bytes, or codes that are none of the codec's.
     """
-    codec = Codec.load(args.codec)
+    codec = load_codec(args.codec)
     done = 0
     with _source(args.file) as source, _sink(args.output) as sink:
         held = b""
-        for block in _blocks(source):
+        for block in [source.read()] if isinstance(codec, StreamCodec) else _blocks(source):
             held += block
             whole = len(held) // _CODE.itemsize * _CODE.itemsize
             codes = np.frombuffer(held[:whole], _CODE)
             try:
-                sink.write(codec.decode(codes, first_position=done))
+                text = codec.decode(codes) if isinstance(codec, StreamCodec) else codec.decode(codes, first_position=done)
             except ValueError as error:
                 raise UserError(f"{args.file}: {error}", "is it of this codec? see --codec") from error
+            sink.write(text)
             sink.flush()
             done += len(codes)
             held = held[whole:]
@@ -77,11 +82,13 @@ def decode(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settled(codec: Codec, codes: np.ndarray) -> int:
+def _settled(codec: Codec | BytesCodec, codes: np.ndarray) -> int:
     """How many of a block's codes stand whatever text follows.
 
     A token is decided once as many bytes follow its start as the longest token has.
     """
+    if isinstance(codec, BytesCodec):
+        return len(codes)
     longest = int(codec.dictionary.trie.depth[-1])
     return max(0, len(codes) - longest)
 

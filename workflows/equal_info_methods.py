@@ -6,6 +6,7 @@ import numpy as np
 
 from models.equal_info.ids import SPECIAL_IDS
 from models.equal_info.m1 import M1, M1Config
+from models.equal_info.sentencepieces import train_sentencepiece
 from models.equal_info.streams.spec import WINDOWED
 from shammie.files import join, read_bytes, write_bytes
 from workflows import tokenizers
@@ -59,8 +60,6 @@ def made(method: str, folder: str, texts: Sequence[bytes], *, codes: str = "", m
         m1: folder of the trained M1.
     """
     if wanted := tokenizers.sentencepiece_of_method(method):
-        from workflows.peers import train_sentencepiece
-
         kind, cross_words, vocab_size = wanted
         readable = [text for text in texts if is_utf8(text)]
         model = train_sentencepiece(kind, readable, vocab_size, cross_words=cross_words)

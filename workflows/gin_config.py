@@ -48,10 +48,14 @@ def parse(gin_file_names: Sequence[str], bindings: Sequence[str] = (), *, module
     """
     _search_our_files()
     gin.clear_config()
-    texts = [text for name in gin_file_names for text in _parse_file(name)]
+    texts, mine = [], list(bindings)
+    for name in gin_file_names:
+        own, *included = _parse_file(name)
+        texts += [own, *included]
+        mine.append(own)
     for binding in bindings:
         _parse_binding(binding, modules)
-    _refuse_unused_macros("\n".join([*texts, *bindings]))
+    _refuse_unused_macros("\n".join([*texts, *bindings]), set_here="\n".join(mine))
     try:
         gin.finalize()
     except ValueError as error:
@@ -146,10 +150,13 @@ def _unused(names: Iterable[str], text: str) -> list[str]:
     return [name for name in names if not re.search(rf"%{name}\b", text)]
 
 
-def _refuse_unused_macros(text: str) -> None:
-    """Refuses a macro that no line of the given text uses: it is most likely a misspelt one."""
+def _refuse_unused_macros(text: str, *, set_here: str) -> None:
+    """Refuses a macro that is set here and that no line of the text uses: it is most likely a misspelt one.
+
+    A file that others include may provide more than they use.
+    """
     declared = macros()
-    unused = _unused(declared, text)
+    unused = [name for name in _unused(declared, text) if re.search(rf"^{name}\s*=", set_here, re.MULTILINE)]
     if unused:
         used = [name for name in declared if name not in unused]
         raise unknown("gin macro", unused[0], used, "(it is set, but nothing uses it)")

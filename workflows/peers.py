@@ -6,17 +6,15 @@ Each trains on the same text to the same vocabulary size, and encodes the way it
 
 import importlib
 import importlib.util
-import io
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.equal_info.explore import MAX_TOKEN_BYTES
+from models.equal_info.sentencepieces import chunks, processor_of, train_sentencepiece
 from shammie.errors import UserError
 
 LIBRARIES = ("sentencepiece", "tokenizers", "tiktoken")
-CHUNK_BYTES = 4000  # SentencePiece drops longer "sentences"
 
 
 @dataclass(frozen=True)
@@ -55,55 +53,6 @@ def _library(name: str) -> Any:
         raise UserError(f"the peer library {name} is not installed", "pip install 'shammie[peers]'") from error
 
 
-def chunks(documents: Sequence[bytes]) -> list[str]:
-    """Documents as strings of at most a few thousand bytes, cut after a line's end; nothing is lost."""
-    out: list[str] = []
-    for document in documents:
-        part = io.StringIO()
-        for line in document.decode("utf-8", "replace").splitlines(keepends=True):
-            if part.tell() + len(line) > CHUNK_BYTES and part.tell():
-                out.append(part.getvalue())
-                part = io.StringIO()
-            part.write(line)
-        for start in range(0, part.tell(), CHUNK_BYTES):
-            out.append(part.getvalue()[start : start + CHUNK_BYTES])
-    return out
-
-
-def train_sentencepiece(kind: str, documents: Sequence[bytes], vocab_size: int, *, cross_words: bool = False) -> bytes:
-    """SentencePiece, "bpe" or "unigram": identity normalization, byte fallback, whitespace pieces, no dummy prefix.
-
-    Args:
-        kind: the model type.
-        documents: training text.
-        vocab_size: of the model, control symbols included.
-        cross_words: pieces may contain spaces inside.
-
-    Returns:
-        The model, as SentencePiece serialises it.
-    """
-    sentencepiece = _library("sentencepiece")
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(chunks(documents)),
-        model_writer=model,
-        model_type=kind,
-        vocab_size=vocab_size,
-        byte_fallback=True,
-        normalization_rule_name="identity",
-        remove_extra_whitespaces=False,
-        add_dummy_prefix=False,
-        allow_whitespace_only_pieces=True,
-        split_by_whitespace=not cross_words,
-        character_coverage=1.0,
-        max_sentencepiece_length=MAX_TOKEN_BYTES,
-        hard_vocab_limit=False,  # little text may not hold as many pieces
-        num_threads=2,
-        minloglevel=2,
-    )
-    return model.getvalue()
-
-
 def sentencepiece_peer(kind: str, documents: Sequence[bytes], vocab_size: int, *, cross_words: bool = False) -> Peer:
     """A SentencePiece model trained on the spot; see `train_sentencepiece`."""
     crossing = " crossing words" if cross_words else ""
@@ -113,7 +62,7 @@ def sentencepiece_peer(kind: str, documents: Sequence[bytes], vocab_size: int, *
 
 def sentencepiece_of(model: bytes, name: str) -> Peer:
     """A trained SentencePiece model, from its bytes."""
-    processor = _library("sentencepiece").SentencePieceProcessor(model_proto=model)
+    processor = processor_of(model)
     return Peer(
         name,
         processor.get_piece_size(),

@@ -25,19 +25,16 @@ import numpy as np
 from models.equal_info.codec import Codec
 from models.equal_info.codes import CODES
 from models.equal_info.ids import SPECIAL_IDS, codes_of_ids, ids_of_codes
+from models.equal_info.load import AnyCodec
 from models.equal_info.m1 import M1
+from models.equal_info.plain import BYTES, BytesCodec
+from models.equal_info.sentencepieces import LEAST_VOCABULARY, MOST_VOCABULARY, SENTENCEPIECE, SentencePieceCodec
 from models.equal_info.streams.build import stream_codec
 from models.equal_info.streams.codec import StreamCodec
 from models.equal_info.streams.spec import SCHEMES, WINDOWED, StreamSpec, spec_of_stream
 from shammie.errors import UserError, unknown
 from workflows.compare_codes import spec_of
 
-BYTES = "bytes"
-SENTENCEPIECE = {  # the kind of model, and whether pieces may cross words
-    "sentencepiece": ("bpe", False),
-    "sentencepiece_crossing": ("bpe", True),
-    "sentencepiece_unigram": ("unigram", False),
-}
 IN_BYTES = "/8"
 
 
@@ -86,8 +83,10 @@ def sentencepiece_of_method(method: str) -> tuple[str, bool, int] | None:
     scheme, _, size = method.partition(":")
     if scheme not in SENTENCEPIECE:
         return None
-    if not size.isdigit() or int(size) < 300:
-        raise UserError(f"{method!r} names no SentencePiece vocabulary", f"write {scheme}:4096 (300 or more)")
+    if not size.isdecimal() or not LEAST_VOCABULARY <= int(size) <= MOST_VOCABULARY:
+        raise UserError(
+            f"{method!r} names no SentencePiece vocabulary", f"write {scheme}:4096 (300 or more, up to 65536)"
+        )
     return *SENTENCEPIECE[scheme], int(size)
 
 
@@ -125,32 +124,14 @@ def load_stream(data: bytes) -> StreamCodec:
 
 
 def of_stream(method: str, codec: StreamCodec) -> Tokenizer:
-    """A stream's tokenizer; its ids are the codec's codes and two more."""
-    return Tokenizer(
-        method,
-        codec.vocab_size + SPECIAL_IDS,
-        codec.fingerprint,
-        lambda texts: [ids_of_codes(codes) for codes in codec.encode_batch(list(texts))],
-        lambda ids: codec.decode_prefix(codes_of_ids(ids)),
-        window_tokens=max(1, codec.spec.window_tokens.numerator),
-    )
+    """A stream's tokenizer."""
+    return _tokenizer(method, codec, codec.fingerprint, max(1, codec.spec.window_tokens.numerator))
 
 
 def of_codec(method: str, codec: Codec) -> Tokenizer:
     """A code's tokenizer, with one token a window or, where the method's name ends in /8, two."""
-    known = codec.dictionary.node_of_code >= 0  # a model may draw a code that stands for nothing: it is left out
-
-    def text_of(codes: np.ndarray) -> bytes:
-        return codec.decode(codes[known[codes]])
-
     if not method.endswith(IN_BYTES):
-        return Tokenizer(
-            method,
-            codec.vocab_size + SPECIAL_IDS,
-            codec.fingerprint,
-            lambda texts: [ids_of_codes(codes) for codes in codec.encode_batch(list(texts))],
-            lambda ids: text_of(codes_of_ids(ids)),
-        )
+        return _tokenizer(method, codec, codec.fingerprint)
 
     def encode(texts: Sequence[bytes]) -> list[np.ndarray]:
         return [codes.astype(">u2").view(np.uint8).astype(np.int32) + SPECIAL_IDS
@@ -158,31 +139,29 @@ def of_codec(method: str, codec: Codec) -> Tokenizer:
 
     def decode(ids: np.ndarray) -> bytes:
         halves = (np.asarray(ids) - SPECIAL_IDS).astype(np.uint8)
-        return text_of(halves[: len(halves) // 2 * 2].view(">u2").astype(np.int64))
+        return codec.decode_prefix(halves[: len(halves) // 2 * 2].view(">u2").astype(np.int64))
 
     return Tokenizer(method, 256 + SPECIAL_IDS, f"{codec.fingerprint}{IN_BYTES}", encode, decode, window_tokens=2)
 
 
 def of_bytes() -> Tokenizer:
     """UTF-8 bytes."""
-    return Tokenizer(
-        BYTES,
-        256 + SPECIAL_IDS,
-        BYTES,
-        lambda texts: [np.frombuffer(text, np.uint8).astype(np.int32) + SPECIAL_IDS for text in texts],
-        lambda ids: (np.asarray(ids) - SPECIAL_IDS).astype(np.uint8).tobytes(),
-    )
+    return _tokenizer(BYTES, BytesCodec(), BYTES)
 
 
 def of_sentencepiece(method: str, model: bytes) -> Tokenizer:
-    """A trained SentencePiece model; texts must be UTF-8."""
-    from workflows.peers import sentencepiece_of
+    """A trained SentencePiece model."""
+    codec = SentencePieceCodec(model, scheme=method.partition(":")[0])
+    return _tokenizer(method, codec, f"sentencepiece {hashlib.sha256(model).hexdigest()}")
 
-    peer = sentencepiece_of(model, method)
+
+def _tokenizer(method: str, codec: AnyCodec, made_with: str, window_tokens: int = 1) -> Tokenizer:
+    """A codec's tokenizer: its ids are the codes and two more; what stands for no text is left out."""
     return Tokenizer(
         method,
-        peer.vocab_size + SPECIAL_IDS,
-        f"sentencepiece {hashlib.sha256(model).hexdigest()}",
-        lambda texts: [np.asarray(row, np.int32) + SPECIAL_IDS for row in peer.encode(list(texts))],
-        lambda ids: peer.decode([(np.asarray(ids) - SPECIAL_IDS).tolist()])[0],
+        codec.vocab_size + SPECIAL_IDS,
+        made_with,
+        lambda texts: [ids_of_codes(codes) for codes in codec.encode_batch(list(texts))],
+        lambda ids: codec.decode_prefix(codes_of_ids(ids)),
+        window_tokens,
     )

@@ -24,7 +24,7 @@ def parser() -> Parser:
     add = flags.add_argument
     add("--input", nargs="+", required=True, help="files, folders, globs, tfds:…; text, JSONL, Parquet, records; .gz")
     add("--output", required=True, help="folder for the dataset; its splits share it")
-    add("--codec", default="default", help="path of a codec (default: the one that ships with shammie)")
+    add("--codec", default="default", help="a codec's file, or bytes (default: the one that ships with shammie)")
     add("--split", default="train", help="name of the split (default: train)")
     add("--num_shards", type=int, default=0, help="files to write (default: one per 64 MB of input)")
     add("--seed", type=int, default=0, help="of the shuffle (default: 0)")

@@ -57,6 +57,8 @@ def _code(config: dict[str, Any]) -> str:
     if stream := config.get("codec_stream"):
         windows = f", windows of {window_bits} bits" if window_bits else ""
         return f"Text compressed to the stream `{stream}` (arXiv:2404.03626){windows}, read as {vocab_size:,} tokens."
+    if window_bits == 0:
+        return f"Text read by `{scheme}`, {vocab_size:,} tokens; one of the baselines of arXiv:2404.03626."
     return (
         f"Text encoded by the `{scheme}` code of {vocab_size:,} tokens (arXiv:2404.03626),"
         f" windows of {window_bits} bits."

@@ -23,7 +23,7 @@ class JobConfig:
     Attributes:
         input: paths, folders, globs, or datasets of TFDS (`tfds:c4/en:3.1.0/train`).
         output: the folder for the dataset; the splits of one dataset share it.
-        codec: a path, or "default" for the codec that ships with the package.
+        codec: a path, or one of two words: "default", the codec that ships with the package, and "bytes".
         split: the split that this job writes, such as train.
         num_shards: how many files; 0 for one per 64 MB of input.
         seed: of the shuffle, 0 or above.

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from importlib import resources
 from typing import Any
 
 import apache_beam as beam
@@ -17,7 +16,7 @@ from beam_jobs.equal_info.transforms import EncodeUnit, WriteShard, codec_of
 from beam_jobs.runner import one_worker, pipeline_options, run_pipeline
 from beam_jobs.units import Plan, find_sources, plan_units
 from beam_jobs.work import Work, other_job
-from models.equal_info.load import AnyCodec
+from models.equal_info.load import AnyCodec, artefact_of_word
 from seqio_tasks.layout import CODEC_FILE, COMPLETED, stats_name
 from shammie.errors import UserError
 from shammie.files import digest, is_local, join
@@ -121,12 +120,13 @@ def build_pipeline(
 
 def load_codec(path: str) -> tuple[AnyCodec, bytes]:
     """The codec that --codec names, and its artefact."""
-    if path == "default":
-        data = resources.files("models.equal_info").joinpath("default.codec").read_bytes()
-    elif storage.exists(path):
-        data = storage.read_bytes(path)
-    else:
-        raise UserError(f"codec {path} does not exist", "check --codec; default is the one that ships with shammie")
+    data = artefact_of_word(path)
+    if data is None and not storage.exists(path):
+        raise UserError(
+            f"codec {path} does not exist",
+            "check --codec: a file, default for the one that ships with shammie, or bytes",
+        )
+    data = data or storage.read_bytes(path)
     return codec_of(data, path), data
 
 

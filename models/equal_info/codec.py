@@ -8,7 +8,6 @@ A codec speaks codes; language models read model ids, which are codes + 2 (`mode
 """
 
 import hashlib
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property
 from importlib import resources
@@ -22,16 +21,15 @@ from models.equal_info import kernels
 from models.equal_info.artefact import pack, unpack
 from models.equal_info.automaton import compile_dictionary
 from models.equal_info.dictionary import Dictionary
+from models.equal_info.face import Bytes, TextCodec, documents
 from shammie.errors import UserError
-from shammie.files import canonical_json, read_bytes, write_bytes
-
-Bytes = bytes | bytearray | memoryview | np.ndarray
+from shammie.files import canonical_json
 
 PIECE_BYTES = 1 << 15
 _SPARE_BYTES = kernels.COPY_BYTES
 
 
-class Codec:
+class Codec(TextCodec):
     """Text to codes and back, exactly.
 
     Attributes:
@@ -75,29 +73,6 @@ class Codec:
         found.update(self.dictionary.trie.label.tobytes())
         return found.hexdigest()
 
-    def encode(self, text: Bytes, *, threads: int = 1) -> np.ndarray:
-        """The codes of one document.
-
-        Args:
-            text: any bytes.
-            threads: how many to use where the document is long.
-
-        Returns:
-            uint16 [tokens].
-        """
-        data = _as_array(text)
-        codes, _ = self.encode_documents(data, np.array([0, len(data)]), threads=threads)
-        return codes
-
-    def encode_batch(self, texts: Sequence[Bytes], *, threads: int = 1) -> list[np.ndarray]:
-        """The codes of many documents, each from its own start: a list of uint16 arrays."""
-        plain = [text if isinstance(text, bytes) else _as_array(text).tobytes() for text in texts]
-        offsets = np.zeros(len(plain) + 1, np.int64)
-        np.cumsum([len(text) for text in plain], out=offsets[1:])
-        codes, ends = self.encode_documents(b"".join(plain), offsets, threads=threads)
-        borders = ends.tolist()
-        return [codes[start:end] for start, end in pairwise(borders)]
-
     def encode_documents(
         self, buffer: Bytes, offsets: np.ndarray, *, threads: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -111,11 +86,7 @@ class Codec:
         Returns:
             uint16 [tokens] of all documents, and int64 [D + 1], where each document's codes start.
         """
-        if threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
-        text, offsets = _as_array(buffer), np.asarray(offsets, np.int64)
-        if len(offsets) < 1 or offsets[0] < 0 or offsets[-1] > len(text) or np.any(np.diff(offsets) < 0):
-            raise ValueError(f"document offsets must rise from 0 to at most {len(text)}, the size of the buffer")
+        text, offsets = documents(buffer, offsets, threads)
         # a lossy code's codes do not tell where its tokens end, so its documents cannot be joined from pieces
         starts, ends, first_pieces = _cut(offsets, PIECE_BYTES if self.lossless else len(text) + 1)
         # as many codes as bytes is the worst case; memory that is not written to costs nothing
@@ -146,15 +117,15 @@ class Codec:
             )
             return joined[: joined_ends[-1] if len(joined_ends) else 0], joined_ends
 
-        documents = len(offsets) - 1
+        count = len(offsets) - 1
         if threads == 1 or len(starts) < 2:  # starting threads takes longer than a short text
             encode_part(slice(0, len(starts)))
-            joined = [join_part(slice(0, documents))]
+            joined = [join_part(slice(0, count))]
         else:
             with ThreadPoolExecutor(threads) as pool:
                 list(pool.map(encode_part, _shares(ends, threads)))
                 joined = list(pool.map(join_part, _shares(offsets[1:], threads)))
-        code_offsets = np.zeros(documents + 1, np.int64)
+        code_offsets = np.zeros(count + 1, np.int64)
         np.cumsum(np.concatenate([np.diff(part_ends, prepend=0) for _, part_ends in joined]), out=code_offsets[1:])
         parts = [part for part, _ in joined]
         return parts[0] if len(parts) == 1 else np.concatenate(parts), code_offsets
@@ -176,6 +147,12 @@ class Codec:
         strings, blob = self._strings
         kernels.decode(array, strings, blob, text)
         return text[:size].tobytes()
+
+    def decode_prefix(self, codes: ArrayLike) -> bytes:
+        """What codes say that a model may have drawn: those that stand for no text are left out."""
+        array = np.asarray(codes, np.int64).reshape(-1)
+        array = array[(array >= 0) & (array < self.vocab_size)]
+        return self.decode(array[self.dictionary.node_of_code[array] >= 0])
 
     def decoded_size(self, codes: ArrayLike, *, first_position: int = 0) -> int:
         """How many bytes codes decode to; the same checks as `decode`, without the text."""
@@ -223,14 +200,10 @@ class Codec:
             raise UserError(f"{name} is not the codec that it says it is", "copy it again from where it was made")
         return codec
 
-    def save(self, path: str) -> None:
-        """Writes the artefact, whole or not at all."""
-        write_bytes(path, self.to_bytes())
-
     @classmethod
     def load(cls, path: str) -> "Codec":
         """Reads an artefact, local or on any fsspec file system; "default" is the shipped one."""
-        return cls.default() if path == "default" else cls.from_bytes(read_bytes(path), name=str(path))
+        return cls.default() if path == "default" else super().load(path)
 
     @classmethod
     def default(cls) -> "Codec":
@@ -244,15 +217,6 @@ class Codec:
 @cache
 def _default() -> Codec:
     return Codec.from_bytes(resources.files("models.equal_info").joinpath("default.codec").read_bytes())
-
-
-def _as_array(text: Bytes) -> np.ndarray:
-    if isinstance(text, str):
-        raise TypeError("a codec reads bytes: call text.encode() first")
-    array = text if isinstance(text, np.ndarray) else np.frombuffer(text, np.uint8)
-    if array.dtype != np.uint8 or array.ndim != 1:
-        raise TypeError(f"text must be bytes or a uint8 row, got shape {array.shape} of {array.dtype}")
-    return np.ascontiguousarray(array)
 
 
 def _as_codes(codes: ArrayLike) -> np.ndarray:

@@ -72,6 +72,18 @@ def test_later_files_win_and_the_saved_text_is_enough(toy: str, tmp_path: Path) 
     assert configured(str(saved)) == (7, "", 2)
 
 
+def test_an_included_file_may_provide_more_than_is_used(toy: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.gin"
+    shared = tmp_path / "shared.gin"
+    shared.write_text("ALSO = 1\n")
+    mine.write_text(f"from __gin__ import dynamic_registration\ninclude '{toy}'\ninclude '{shared}'\n")
+    assert configured(str(mine)) == (4096, "", 1)
+    for wrong in (mine.read_text() + "ALSOO = 2\n", mine.read_text() + "ALSO = 2\n"):
+        mine.write_text(wrong)
+        with pytest.raises(UserError, match="unknown gin macro 'ALSO"):
+            configured(str(mine))
+
+
 def test_an_overridden_macro_may_stay_unused(toy: str, tmp_path: Path) -> None:
     assert configured(toy, "toy.Settings.vocab_size=8") == (8, "", 1)
     saved = tmp_path / "config.gin"

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the benchmark's flags."""
     parser.add_argument("--megabytes", type=int, nargs="+", default=[100, 300], help="sizes of text (default: 100 300)")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS), help="forms of text (default: all)")
-    parser.add_argument("--codec", default="default", help="path of a codec (default: the shipped one)")
+    parser.add_argument("--codec", default="default", help="a codec's file, or bytes (default: the shipped one)")
     parser.add_argument("--repeats", type=int, default=3, help="the best of so many runs counts (default: 3)")
 
 
@@ -137,9 +137,9 @@ def _bare(text: str, codec: str) -> float:
     from beam_jobs.readers import read_unit
     from beam_jobs.records import Documents, without_empty
     from beam_jobs.units import ReadConfig, find_sources, plan_units
-    from models.equal_info.codec import Codec
+    from models.equal_info.load import load_codec
 
-    coder = Codec.load(codec)
+    coder = load_codec(codec)
     config = ReadConfig()
     plan = plan_units(find_sources([text], config), config)
     batches = [

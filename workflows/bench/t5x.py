@@ -99,11 +99,11 @@ def bindings(sizes: Mapping[str, int], log_every: int, folder: str) -> dict[str,
         **{name: sizes[name.lower()] for name in ("STEPS", "VOCAB_SIZE", "LENGTH", "BATCH_SIZE")},
         "LOG_EVERY": log_every,
         "CHECKPOINT_EVERY": 0,
-        "m2/lm.LMConfig.width": sizes["width"],
-        "m2/lm.LMConfig.layers": sizes["layers"],
-        "m2/lm.LMConfig.heads": max(1, sizes["width"] // 64),
-        "m2/lm.LMConfig.head_width": 64,
-        "m2/lm.LMConfig.mlp_width": 4 * sizes["width"],
+        "m2_tiny/lm.LMConfig.width": sizes["width"],
+        "m2_tiny/lm.LMConfig.layers": sizes["layers"],
+        "m2_tiny/lm.LMConfig.heads": max(1, sizes["width"] // 64),
+        "m2_tiny/lm.LMConfig.head_width": 64,
+        "m2_tiny/lm.LMConfig.mlp_width": 4 * sizes["width"],
     }
 
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from models.lm import DecoderLM, logical_axes
-from models.training import TrainState, initial_state, lm_loss, optimizer_of, scan_steps, train_step
+from models.training import TrainState, average, initial_state, lm_loss, optimizer_of, scan_steps, train_step
 from workflows.train.config import TrainConfig
 from workflows.train.mesh import batch_sharding, rules_of, sharding, state_shardings
 
@@ -65,8 +65,7 @@ class Compute:
         self._calls: dict[int, Future[Call]] = {}
         self._loss = lm_loss(DecoderLM(config.model), config.z_loss, predicted_from=config.predicted_from)
         optimizer = optimizer_of(config.optimizer, config.steps)
-        # jitted, so that it is traced once, for its shapes and for the calls
-        self._step = jax.jit(train_step(self._loss, optimizer, microbatches=config.microbatches))
+        self._step = train_step(self._loss, optimizer, microbatches=config.microbatches)
         whole = sharding(mesh)
 
         def start(seed: Any) -> TrainState:
@@ -78,8 +77,11 @@ class Compute:
         state_places = state_shardings(mesh, shapes, logical_axes(config.model))
         self._shape = config.batch_size, config.length
         batch = jax.ShapeDtypeStruct(self._shape, jnp.int32)
-        with rules_of(mesh):
-            metrics = jax.eval_shape(self._step, shapes, {"targets": batch})[1]
+        # the step's own metrics without its gradient, which takes longer to trace: they are the loss's and one more
+        metrics = {
+            **jax.eval_shape(self._loss, shapes.params, {"targets": batch})[1],
+            "gradient_norm": jax.eval_shape(lambda: average(jnp.zeros(()), 1.0)),
+        }
         first_bad: Any = jax.ShapeDtypeStruct((), jnp.int32)
         counted = Gathered(metrics, first_bad)
         self._outputs = (state_places, jax.tree.map(lambda _: whole, counted))
@@ -108,7 +110,8 @@ class Compute:
         """Begins to compile a call of so many steps, beside whatever comes next: a start, or a checkpoint's loading."""
         if steps not in self._calls:
             made = self._calls[steps] = Future()
-            threading.Thread(target=_settle, args=(made, self._compile_call, steps), name="compile", daemon=True).start()
+            work = threading.Thread(target=_settle, args=(made, self._compile_call, steps), name="compile", daemon=True)
+            work.start()
 
     def call(self, steps: int) -> Call:
         """A call of so many steps: (state, gathered, targets) to the next two; the state's memory is reused.

@@ -1,4 +1,4 @@
-"""A stream codec as bytes: magic, version, a JSON header, compressed arrays, a checksum. No pickle."""
+"""A codec as bytes: the magic of its kind, version, a JSON header, compressed arrays, a checksum. No pickle."""
 
 import hashlib
 import json
@@ -29,38 +29,42 @@ def identity(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
     return found.hexdigest()
 
 
-def pack(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> bytes:
-    """The artefact of named arrays with a header of JSON values."""
+def pack(header: dict[str, Any], arrays: dict[str, np.ndarray], magic: bytes = MAGIC) -> bytes:
+    """The artefact of named arrays with a header of JSON values; `magic`, 8 bytes, tells its kind."""
     parts = {name: np.ascontiguousarray(array) for name, array in sorted(arrays.items())}
     parts = {name: array.astype(array.dtype.newbyteorder("<")) for name, array in parts.items()}
     about = [[name, array.dtype.str, list(array.shape)] for name, array in parts.items()]
     text = canonical_json({**header, "arrays": about}).encode()
     body = zlib.compress(b"".join(array.tobytes() for array in parts.values()), 9)
-    data = _HEAD.pack(MAGIC, VERSION, len(text)) + text + body
+    data = _HEAD.pack(magic, VERSION, len(text)) + text + body
     return data + hashlib.sha256(data).digest()
 
 
-def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def unpack(
+    data: bytes, name: str, magic: bytes = MAGIC, kind: str = "stream codec"
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The header and arrays of an artefact.
 
     Args:
         data: what `pack` made.
         name: what to call it in errors.
+        magic: of its kind.
+        kind: what errors call that.
 
     Raises:
-        UserError: no stream codec, another version, or damaged.
+        UserError: no such codec, another version, or damaged.
     """
-    if len(data) < _HEAD.size + _CHECKSUM_BYTES or data[:8] != MAGIC:
-        raise UserError(f"{name} is not a stream codec", _CURE)
+    if len(data) < _HEAD.size + _CHECKSUM_BYTES or data[:8] != magic:
+        raise UserError(f"{name} is not a {kind}", _CURE)
     _, version, header_bytes = _HEAD.unpack_from(data)
     if version != VERSION:
-        raise UserError(f"{name} is a stream codec of version {version}, this release reads {VERSION}", _CURE)
+        raise UserError(f"{name} is a {kind} of version {version}, this release reads {VERSION}", _CURE)
     if hashlib.sha256(data[:-_CHECKSUM_BYTES]).digest() != data[-_CHECKSUM_BYTES:]:
         raise UserError(f"{name} is damaged: its checksum does not match", "copy it again from where it was made")
     try:
         header = json.loads(data[_HEAD.size : _HEAD.size + header_bytes])
-        about = [(str(key), _dtype(kind), tuple(map(_size, shape))) for key, kind, shape in header.pop("arrays")]
-        sizes = [kind.itemsize * int(np.prod(shape, dtype=object)) for _, kind, shape in about]
+        about = [(str(key), _dtype(dtype), tuple(map(_size, shape))) for key, dtype, shape in header.pop("arrays")]
+        sizes = [dtype.itemsize * int(np.prod(shape, dtype=object)) for _, dtype, shape in about]
         if sum(sizes) > MOST_BYTES:
             raise ValueError("its arrays are too large")
         body = zlib.decompressobj().decompress(data[_HEAD.size + header_bytes : -_CHECKSUM_BYTES], sum(sizes) + 1)
@@ -68,11 +72,11 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray
             raise ValueError("its arrays do not have the sizes of the header")
         ends = np.cumsum(sizes, dtype=np.int64).tolist()
         return header, {
-            key: np.frombuffer(body[end - size : end], kind).reshape(shape).astype(kind.newbyteorder("="))
-            for (key, kind, shape), size, end in zip(about, sizes, ends, strict=True)
+            key: np.frombuffer(body[end - size : end], dtype).reshape(shape).astype(dtype.newbyteorder("="))
+            for (key, dtype, shape), size, end in zip(about, sizes, ends, strict=True)
         }
     except (ValueError, KeyError, TypeError, zlib.error) as error:
-        raise UserError(f"{name} is not a valid stream codec: {error}", _CURE) from error
+        raise UserError(f"{name} is not a valid {kind}: {error}", _CURE) from error
 
 
 def _dtype(kind: str) -> np.dtype[Any]:

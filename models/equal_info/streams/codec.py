@@ -7,7 +7,6 @@
 Its tokens are 8 or 16 bits of compressed text each. There is no dictionary: what a token says depends on those before.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from models.equal_info.face import Bytes, TextCodec, documents
 from models.equal_info.streams import pieces, texts, zlib_pieces
 from models.equal_info.streams.artefact import identity, pack, unpack
 from models.equal_info.streams.fixed_point import Fixed, FixedM1
@@ -23,8 +23,6 @@ from models.equal_info.streams.interval import PRECISION_BITS
 from models.equal_info.streams.models import FloatM1, Model, Unigram
 from models.equal_info.streams.spec import WINDOWED, StreamSpec, spec_of_stream
 from models.equal_info.streams.tokens import (
-    Bytes,
-    as_array,
     bytes_of_codes,
     bytes_of_windows,
     codes_of_bytes,
@@ -32,12 +30,11 @@ from models.equal_info.streams.tokens import (
 )
 from models.equal_info.streams.windows import Rule
 from shammie.errors import UserError
-from shammie.files import read_bytes, write_bytes
 
 Predictor = FixedM1 | FloatM1 | Unigram | None
 
 
-class StreamCodec:
+class StreamCodec(TextCodec):
     """Text to tokens of a compressed stream and back.
 
     Attributes:
@@ -98,19 +95,6 @@ class StreamCodec:
             not spec.lossless,
         )
 
-    def encode(self, text: Bytes, *, threads: int = 1) -> np.ndarray:
-        """The codes of one text, uint16 [tokens]."""
-        data = as_array(text)
-        return self.encode_documents(data, np.array([0, len(data)]), threads=threads)[0]
-
-    def encode_batch(self, texts: Sequence[Bytes], *, threads: int = 1) -> list[np.ndarray]:
-        """The codes of many texts, each from its own start: a list of uint16 arrays."""
-        plain = [text if isinstance(text, bytes) else as_array(text).tobytes() for text in texts]
-        offsets = np.zeros(len(plain) + 1, np.int64)
-        np.cumsum([len(text) for text in plain], out=offsets[1:])
-        codes, ends = self.encode_documents(b"".join(plain), offsets, threads=threads)
-        return [codes[start:end] for start, end in pairwise(ends.tolist())]
-
     def encode_documents(
         self, buffer: Bytes, offsets: np.ndarray, *, threads: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -124,11 +108,7 @@ class StreamCodec:
         Returns:
             uint16 [tokens] of all documents, and int64 [D + 1], where each document's codes start.
         """
-        if threads < 1:
-            raise ValueError(f"threads must be at least 1, got {threads}")
-        text, offsets = as_array(buffer), np.asarray(offsets, np.int64)
-        if len(offsets) < 1 or offsets[0] < 0 or offsets[-1] > len(text) or np.any(np.diff(offsets) < 0):
-            raise ValueError(f"document offsets must rise from 0 to at most {len(text)}, the size of the buffer")
+        text, offsets = documents(buffer, offsets, threads)
         if self.scheme in WINDOWED:
             rows = self._encode_windows(text, offsets, threads)
         elif self.scheme == "gzip":
@@ -235,15 +215,6 @@ class StreamCodec:
         if codec.fingerprint != header.get("fingerprint"):
             raise UserError(f"{name} is not the codec that it says it is", "copy it again from where it was made")
         return codec
-
-    def save(self, path: str) -> None:
-        """Writes the artefact, whole or not at all."""
-        write_bytes(path, self.to_bytes())
-
-    @classmethod
-    def load(cls, path: str) -> "StreamCodec":
-        """Reads an artefact, local or on any fsspec file system."""
-        return cls.from_bytes(read_bytes(path), name=str(path))
 
     def __repr__(self) -> str:
         return f"StreamCodec({self.spec}, {self.fingerprint[:12]})"

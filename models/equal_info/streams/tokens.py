@@ -3,18 +3,6 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-Bytes = bytes | bytearray | memoryview | np.ndarray
-
-
-def as_array(text: Bytes) -> np.ndarray:
-    """Text as uint8 [bytes]; TypeError where it is none."""
-    if isinstance(text, str):
-        raise TypeError("a codec reads bytes: call text.encode() first")
-    array = text if isinstance(text, np.ndarray) else np.frombuffer(text, np.uint8)
-    if array.dtype != np.uint8 or array.ndim != 1:
-        raise TypeError(f"text must be bytes or a uint8 row, got shape {array.shape} of {array.dtype}")
-    return np.ascontiguousarray(array)
-
 
 def codes_of_bytes(data: np.ndarray, token_bits: int) -> np.ndarray:
     """The codes of a stream.

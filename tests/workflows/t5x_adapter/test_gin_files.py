@@ -95,7 +95,7 @@ def test_what_is_wrong_is_said_in_one_line(parse, request, real: bool) -> None:
         ({**train_job("tiny"), "bindings": ["DATA = 'x'"]}, "MODEL_DIR must be set"),
         ({**train_job("25m"), "bindings": RUN}, "VOCAB_SIZE must be set"),
         (
-            train_job("tiny", None, "NUM_PARTITIONS = 7", "m2/lm.LMConfig.heads = 3"),
+            train_job("tiny", None, "NUM_PARTITIONS = 7", "m2_tiny/lm.LMConfig.heads = 3"),
             "heads=3 is no multiple of the 2 dev",
         ),
         ({**train_job("tiny"), "bindings": [*RUN[:2]]}, "anywhere holds neither token files nor a dataset"),

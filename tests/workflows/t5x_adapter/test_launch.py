@@ -167,7 +167,7 @@ def test_examples_of_a_dataset_resume_with_their_order(tmp_path: Path) -> None:
     ("bindings", "words"),
     [
         (["TASK='nowhere_v001'"], "SeqIO knows no task 'nowhere_v001'"),
-        (["m2/lm.LMConfig.width=48"], "the checkpoint is another model's"),
+        (["m2_tiny/lm.LMConfig.width=48"], "the checkpoint is another model's"),
         (["DATA='/no/such/folder'"], "holds neither token files nor a dataset"),
     ],
 )
@@ -186,7 +186,7 @@ def test_every_other_tiny_run_takes_two_steps(name: str, data: str, tmp_path: Pa
 
 def test_eight_devices_share_the_matrices(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """T5X's only mesh on one processor: 1 x 8."""
-    wide = ["m2/lm.LMConfig.heads=8", "m2/lm.LMConfig.head_width=8", "STEPS=4"]
+    wide = ["m2_tiny/lm.LMConfig.heads=8", "m2_tiny/lm.LMConfig.head_width=8", "STEPS=4"]
     found = []
     for devices in (1, 8):
         monkeypatch.setenv("XLA_FLAGS", f"--xla_force_host_platform_device_count={devices}")

@@ -15,9 +15,9 @@ from workflows.train.metric_log import MetricLog, read_rows
 from workflows.train.stopping import any_asked, stop_signals
 
 SMALL = (
-    "m2/lm.LMConfig.width=16",
-    "m2/lm.LMConfig.layers=1",
-    "m2/lm.LMConfig.head_width=8",
+    "m2_tiny/lm.LMConfig.width=16",
+    "m2_tiny/lm.LMConfig.layers=1",
+    "m2_tiny/lm.LMConfig.head_width=8",
     "LENGTH=16",
     "BATCH_SIZE=4",
 )

@@ -164,7 +164,9 @@ def test_the_optimizers_arrays_lie_where_their_parameters_do(config, name: str) 
     for leaf, place in zip(jax.tree.leaves(state.optimizer_state), jax.tree.leaves(found.optimizer_state), strict=True):
         assert place.spec == (expected[leaf.shape] if leaf.shape in expected else PartitionSpec())
         split += "model" in place.spec
-    assert split >= sum("model" in spec for spec in expected.values())
+    # Adafactor sees attention's kernels as matrices: of small ones it keeps whole moments, in another shape
+    kept = [spec for shape, spec in expected.items() if name == "adamw" or len(shape) < 3]
+    assert split >= sum("model" in spec for spec in kept) > 3
 
 
 def test_a_name_without_a_rule_is_an_error() -> None:
