@@ -13,7 +13,7 @@ from shammie.progress import duration
 from workflows import dag, dag_store, gin_config, systems
 from workflows.bench.table import Table
 
-RESULT, REPORT, CONFIG = "result.json", "report.html", "config.gin"
+RESULT, REPORT, TEXT, CONFIG = "result.json", "report.html", "table.txt", "config.gin"
 SHOWN_RESULTS = 24
 
 
@@ -100,8 +100,10 @@ def run(arguments: argparse.Namespace) -> None:
     last = next((one for one in done if one.step.identity == steps[-1].identity), None)
     if last is None:
         return
-    publish(last.directory, out)
-    if files.exists(files.join(out, RESULT)):
+    published = publish(last.directory, out)
+    if TEXT in published:
+        print(files.read_bytes(files.join(out, TEXT)).decode(), end="")
+    elif files.exists(files.join(out, RESULT)):
         print(result_table(files.read_json(files.join(out, RESULT))).render())
     if files.exists(files.join(out, REPORT)):
         print(f"report: {files.join(out, REPORT)}")
@@ -114,8 +116,8 @@ def _tell(step: dag.Step, event: dag.Event, seconds: float) -> None:
 
 
 def publish(directory: str, out: str) -> list[str]:
-    """Copies the result and the report of a finished step to OUT itself; returns what it copied."""
-    found = [name for name in (RESULT, REPORT) if files.exists(files.join(directory, name))]
+    """Copies the result, the report and the text for terminals of a finished step to OUT; returns what it copied."""
+    found = [name for name in (RESULT, REPORT, TEXT) if files.exists(files.join(directory, name))]
     for name in found:
         files.copy(files.join(directory, name), files.join(out, name))
     return found

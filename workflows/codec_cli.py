@@ -70,7 +70,9 @@ def decode(args: argparse.Namespace) -> int:
             whole = len(held) // _CODE.itemsize * _CODE.itemsize
             codes = np.frombuffer(held[:whole], _CODE)
             try:
-                text = codec.decode(codes) if isinstance(codec, StreamCodec) else codec.decode(codes, first_position=done)
+                text = (
+                    codec.decode(codes) if isinstance(codec, StreamCodec) else codec.decode(codes, first_position=done)
+                )
             except ValueError as error:
                 raise UserError(f"{args.file}: {error}", "is it of this codec? see --codec") from error
             sink.write(text)

@@ -3,16 +3,19 @@
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from models.equal_info.m1 import M1, M1Config
+from models.equal_info.plain import BYTES
 from shammie.errors import UserError
 from shammie.progress import Progress
+from workflows.any_codec import file_name, make_codec, methods_of, needs_m1
 from workflows.bench.table import Table
-from workflows.compare_codes import build, measure_codec, specs_of
+from workflows.compare_codes import measure_codec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,45 +23,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--codes",
         default="greedy:65536,delay:65536,full:65536,pruned:65536,full:4096,pruned:4096,delay:4096:12",
-        help="SCHEME:VOCABULARY[:WINDOW_BITS], several with commas",
+        help="several with commas: SCHEME:VOCABULARY[:WINDOW_BITS], windows:24/8, ac/16, static_ac/8, gzip/16, bytes, "
+        "sentencepiece_unigram:32000 or another SentencePiece",
     )
-    parser.add_argument("--m1", help="a trained M1 (m1.bin of a run); default: train one now")
+    parser.add_argument("--m1", help="a trained M1 (m1.bin of a run); default: train one now, if needed")
     parser.add_argument("--m1_steps", type=int, default=300, help="training steps where --m1 is not given")
     parser.add_argument("--train", help="a text file to train and prune on; default: the embedded corpus")
     parser.add_argument("--test", help="a held-out text file")
-    parser.add_argument("--save", help="a folder for the compiled codecs")
+    parser.add_argument("--save", help="a folder for the codecs, for --codec of other commands")
     parser.add_argument("--json", help="write the measures here")
 
 
 def run(args: argparse.Namespace) -> int:
     """Compiles each code and prints one table."""
-    import jax
-
-    specs = specs_of(args.codes.split(","))
+    methods = methods_of(args.codes.split(","))
     train, test = _documents(args.train, args.test)
-    text = np.frombuffer(b"".join(train), np.uint8)
-    if args.m1:
-        m1 = M1.from_bytes(Path(args.m1).read_bytes())
-    else:
-        from models.equal_info.m1 import train_m1
-
-        with Progress("training M1", args.m1_steps, "steps") as progress:
-            m1 = train_m1(
-                M1Config(steps=args.m1_steps),
-                text,
-                jax.random.key(0),
-                lambda step, loss: progress.to(step, f"{loss / np.log(2):.3f} bits/byte"),
-            )
+    m1 = _m1(args, train) if any(map(needs_m1, methods)) else None
     rows = []
-    with Progress("codes", len(specs), "codes") as progress:
-        for spec in specs:
+    with Progress("codes", len(methods), "codes") as progress:
+        for method in methods:
             start = time.perf_counter()
-            codec = build(spec, m1, text)
-            seconds = time.perf_counter() - start
+            codec = make_codec(method, m1, train)
+            seconds = None if method == BYTES else time.perf_counter() - start
             if args.save:
                 Path(args.save).mkdir(parents=True, exist_ok=True)
-                codec.save(str(Path(args.save) / f"{spec}.codec"))
-            rows.append((measure_codec(str(spec), codec, train, test), seconds))
+                codec.save(str(Path(args.save) / file_name(method)))
+            rows.append((measure_codec(method, codec, train, test), seconds))
             progress.advance()
     table = Table(
         "Codes on held-out text",
@@ -69,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
                 m.vocab_size,
                 round(m.bytes_per_token, 3),
                 round(m.bigram_bits_per_byte, 3),
-                round(m.encode_mb_per_s),
-                round(m.decode_mb_per_s),
-                round(seconds, 1),
+                _speed(m.encode_mb_per_s),
+                _speed(m.decode_mb_per_s),
+                "" if seconds is None else round(seconds, 1),
                 "yes" if m.lossless else f"no: {m.documents_lost} of {len(test)} documents lost",
             ]
             for m, seconds in rows
@@ -81,6 +71,27 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         Path(args.json).write_text(json.dumps([asdict(m) for m, _ in rows], indent=2) + "\n")
     return 0
+
+
+def _speed(mb_per_s: float) -> float:
+    return round(mb_per_s) if mb_per_s >= 10 else round(mb_per_s, 2)
+
+
+def _m1(args: argparse.Namespace, train: Sequence[bytes]) -> M1:
+    """The M1 that --m1 names, or one trained now."""
+    if args.m1:
+        return M1.from_bytes(Path(args.m1).read_bytes())
+    import jax
+
+    from models.equal_info.m1 import train_m1
+
+    with Progress("training M1", args.m1_steps, "steps") as progress:
+        return train_m1(
+            M1Config(steps=args.m1_steps),
+            np.frombuffer(b"".join(train), np.uint8),
+            jax.random.key(0),
+            lambda step, loss: progress.to(step, f"{loss / np.log(2):.3f} bits/byte"),
+        )
 
 
 def _documents(train: str | None, test: str | None) -> tuple[list[bytes], list[bytes]]:

@@ -14,13 +14,12 @@ TERMINAL = "table.txt"
 
 
 def write(running: Running) -> dict[str, Any]:
-    """Writes result.json, report.html and table.txt, and prints the tables."""
+    """Writes result.json, report.html, and table.txt, which the command prints."""
     found = load(running)
     table = "\n\n".join(table.render() for table in terminal_tables(found))
     write_json(running.path("result.json"), result(found), sort_keys=False)
     write_bytes(running.path("report.html"), page(found).render().encode())
     write_bytes(running.path(TERMINAL), f"{table}\n".encode())
-    print(table)
     return {"cells": len(found.cells)}
 
 

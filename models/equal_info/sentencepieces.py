@@ -1,9 +1,9 @@
 """SentencePiece, the paper's baseline, as a codec that loses nothing.
 
-SentencePiece reads Unicode text, and takes U+2581 for a space. Those bytes that are no UTF-8, and U+2581, are written in
-the model's 256 byte pieces instead; so every text comes back, also one that was cut inside a character. For all other
-text the codes are the piece ids that SentencePiece gives. The library (`pip install sentencepiece==0.2.0`) is imported
-when a codec is trained or loaded.
+SentencePiece reads Unicode text, and takes U+2581 for a space. Bytes that are no UTF-8, and U+2581, are written in the
+model's 256 byte pieces instead; so every text comes back, also one that was cut inside a character. For all other text
+the codes are the piece ids that SentencePiece gives. The library (`pip install sentencepiece==0.2.0`) is imported when
+a codec is trained or loaded.
 """
 
 import io
@@ -28,7 +28,6 @@ LEAST_VOCABULARY, MOST_VOCABULARY = 300, 1 << 16  # codes are 16 bits
 CHUNK_BYTES = 4000  # SentencePiece drops longer "sentences"
 PART_CHARACTERS = 1 << 20  # of a text at a time: SentencePiece holds up to a hundred bytes for each
 _SPACE = "\u2581"  # how SentencePiece writes a space
-_UNREADABLE = re.compile(f"([\udc80-\udcff{_SPACE}]+)")  # what the error handler below makes of bytes that are no UTF-8
 _KEEP = "surrogateescape"
 
 
@@ -62,9 +61,12 @@ class SentencePieceCodec(StringCodec):
         if len(byte_pieces) < 256:
             raise ValueError("the model has no piece for each byte: train it with byte_fallback")
         self._piece_of_byte = np.array([byte_pieces[byte] for byte in range(256)], np.uint16)
-        for probe in ("a", " a  b\n", "\ufb01"):
+        spaced = not self._processor.is_unknown(self._processor.piece_to_id(_SPACE))
+        # what the error handler makes of bytes that are no UTF-8, and what the model has no piece for
+        self._unreadable = re.compile(f"([\udc80-\udcff{_SPACE}{'' if spaced else ' '}]+)")
+        for probe in ("a", "\ufb01", *([" a  b\n"] if spaced else [])):
             if self.decode_prefix(self._processor.encode(probe)) != probe.encode():
-                raise ValueError("the model changes text: train it on text with spaces, without normalization or prefix")
+                raise ValueError("the model changes text: train it without normalization and dummy prefix")
 
     def _string(self, piece: int) -> bytes:
         text = self._processor.id_to_piece(piece)
@@ -83,7 +85,7 @@ class SentencePieceCodec(StringCodec):
         """
         text, offsets = documents(buffer, offsets, threads)
         texts = [text[start:end].tobytes() for start, end in pairwise(offsets.tolist())]
-        parts = [list(_parts(one)) for one in texts]
+        parts = [list(self._parts(one)) for one in texts]
         readable = [part for document in parts for part in document if isinstance(part, str)]
         found = iter(self._processor.encode(readable, num_threads=threads))
         rows = [
@@ -97,6 +99,15 @@ class SentencePieceCodec(StringCodec):
         np.cumsum([len(row) for row in rows], out=bounds[1:])
         return np.concatenate([np.zeros(0, np.uint16), *rows]), bounds
 
+    def _parts(self, document: bytes) -> Iterator[str | bytes]:
+        """A document as text for SentencePiece and, between, bytes for byte pieces."""
+        for number, part in enumerate(self._unreadable.split(document.decode("utf-8", _KEEP))):
+            if number % 2:
+                yield part.encode("utf-8", _KEEP)
+            else:
+                for start in range(0, len(part), PART_CHARACTERS):
+                    yield part[start : start + PART_CHARACTERS]
+
     def _bytes(self, text: bytes) -> np.ndarray:
         return self._piece_of_byte[np.frombuffer(text, np.uint8)]
 
@@ -106,16 +117,6 @@ class SentencePieceCodec(StringCodec):
     @classmethod
     def _of_parts(cls, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         return cls(arrays["model"].tobytes(), scheme=header["scheme"], notes=header.get("notes"))
-
-
-def _parts(document: bytes) -> Iterator[str | bytes]:
-    """A document as text for SentencePiece and, between, bytes for byte pieces."""
-    for number, part in enumerate(_UNREADABLE.split(document.decode("utf-8", _KEEP))):
-        if number % 2:
-            yield part.encode("utf-8", _KEEP)
-        else:
-            for start in range(0, len(part), PART_CHARACTERS):
-                yield part[start : start + PART_CHARACTERS]
 
 
 def train_sentencepiece(kind: str, documents: Sequence[bytes], vocab_size: int, *, cross_words: bool = False) -> bytes:
