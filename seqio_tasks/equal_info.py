@@ -105,17 +105,11 @@ def add_task(
         raise UserError(f"the splits of {directory} have different formats", "write them with one --output_format")
     records = {split: manifest_records(manifest) for split, manifest in splits.items()}
     source: Any  # SeqIO's sources do not match its own protocol
+    patterns = {split: files.join(directory, f"{split}.{SUFFIXES[min(formats)]}-*") for split in splits}
     if formats == {"tfrecord"}:
-        patterns = {split: files.join(directory, f"{split}.tfrecord-*") for split in splits}
         source = seqio.TFExampleDataSource(patterns, TARGETS, num_input_examples=records)
     else:
-        shards = {
-            split: [files.join(directory, shard["name"]) for shard in manifest["shards"]]
-            for split, manifest in splits.items()
-        }
-        source = seqio.FunctionDataSource(
-            _array_record_dataset(shards), splits=list(splits), num_input_examples=records
-        )
+        source = seqio.FileDataSource(_array_record_rows, patterns, num_input_examples=records)
     vocabulary = CodecVocabulary(codec, extra_ids)
     feature = seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32)
     return seqio.TaskRegistry.add(
@@ -151,18 +145,18 @@ def _decoded(output: Any, *, vocabulary: CodecVocabulary, is_target: bool = Fals
     return vocabulary.decode_bytes(output["targets"] if is_target and isinstance(output, dict) else output)
 
 
-def _array_record_dataset(shards: dict[str, list[str]]) -> Callable[..., tf.data.Dataset]:
-    def dataset_fn(split: str, shuffle_files: bool = False, seed: int | None = None) -> tf.data.Dataset:
-        paths = tf.data.Dataset.from_tensor_slices(shards[split])
-        if shuffle_files:
-            paths = paths.shuffle(len(shards[split]), seed=seed)
-        rows = paths.flat_map(
-            lambda path: tf.data.Dataset.from_generator(
-                lambda path: read_records(path.decode()),
-                output_signature=tf.TensorSpec([], tf.string),
-                args=(path,),
-            )
-        )
-        return rows.map(lambda row: tf.io.parse_single_example(row, TARGETS))
+def _array_record_rows(path: Any) -> tf.data.Dataset:
+    """The parsed examples of an ArrayRecord shard; its iterators can be saved."""
 
-    return dataset_fn
+    def count(path: bytes) -> np.ndarray:
+        return np.int64(array_records.count(path.decode()))
+
+    def block(path: bytes, start: np.int64) -> np.ndarray:
+        return np.array(array_records.block(path.decode(), int(start), BLOCK_RECORDS), object)
+
+    def read(start: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.numpy_function(block, [path, start], tf.string, stateful=False), [None])
+
+    records = tf.ensure_shape(tf.numpy_function(count, [path], tf.int64, stateful=False), [])
+    rows = tf.data.Dataset.range(0, records, BLOCK_RECORDS).map(read).unbatch()
+    return rows.map(lambda row: tf.io.parse_single_example(row, TARGETS))

@@ -8,11 +8,10 @@ from models.equal_info.load import AnyCodec
 from models.equal_info.m1 import M1
 from models.equal_info.plain import BYTES, BytesCodec
 from models.equal_info.sentencepieces import SentencePieceCodec, train_sentencepiece
-from models.equal_info.streams.spec import WINDOWED
 from shammie.errors import UserError
 from workflows.compare_codes import build, spec_of
 from workflows.equal_info_steps import is_utf8
-from workflows.tokenizers import IN_BYTES, build_stream, code_of, sentencepiece_of_method, stream_of_method
+from workflows.tokenizers import IN_BYTES, build_stream, code_of, runs_m1, sentencepiece_of_method, stream_of_method
 
 
 def methods_of(texts: Sequence[str]) -> list[str]:
@@ -43,9 +42,7 @@ def file_name(method: str) -> str:
 
 def needs_m1(method: str) -> bool:
     """Whether a method's codec is made of a trained M1: all but bytes, SentencePiece, gzip and static_ac are."""
-    if stream := stream_of_method(method):
-        return stream.scheme in (*WINDOWED, "ac")
-    return code_of(method) is not None
+    return runs_m1(method) or code_of(method) is not None
 
 
 def make_codec(method: str, m1: M1 | None, documents: Sequence[bytes]) -> AnyCodec:

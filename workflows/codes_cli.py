@@ -1,4 +1,4 @@
-"""`shammie codes`: any set of codes, side by side on one text."""
+"""`shammie codes`: any set of codes, made, saved as codec files and measured side by side on one text."""
 
 import argparse
 import json
@@ -11,11 +11,13 @@ import numpy as np
 
 from models.equal_info.m1 import M1, M1Config
 from models.equal_info.plain import BYTES
+from models.equal_info.sentencepieces import library
 from shammie.errors import UserError
 from shammie.progress import Progress
 from workflows.any_codec import file_name, make_codec, methods_of, needs_m1
 from workflows.bench.table import Table
 from workflows.compare_codes import measure_codec
+from workflows.tokenizers import sentencepiece_of_method
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compiles each code and prints one table."""
+    """Makes each codec, saves it and prints one table; M1 is trained only where a codec needs it and none is named."""
     methods = methods_of(args.codes.split(","))
+    if any(map(sentencepiece_of_method, methods)):
+        library()  # its absence shows before any work is done
     train, test = _documents(args.train, args.test)
     m1 = _m1(args, train) if any(map(needs_m1, methods)) else None
     rows = []
@@ -58,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
                 m.name,
                 m.vocab_size,
                 round(m.bytes_per_token, 3),
-                round(m.bigram_bits_per_byte, 3),
+                "" if m.bigram_bits_per_byte is None else round(m.bigram_bits_per_byte, 3),
                 _speed(m.encode_mb_per_s),
                 _speed(m.decode_mb_per_s),
                 "" if seconds is None else round(seconds, 1),

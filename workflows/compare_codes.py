@@ -52,7 +52,7 @@ class Measured:
         encode_mb_per_s: one thread, all documents in one call, median of repeats.
         decode_mb_per_s: likewise.
         lossless: whether every document came back.
-        bigram_bits_per_byte: the learnability proxy.
+        bigram_bits_per_byte: the learnability proxy; None of streams, whose codes mean what those before them let them.
         documents_lost: documents that did not come back.
     """
 
@@ -62,7 +62,7 @@ class Measured:
     encode_mb_per_s: float
     decode_mb_per_s: float
     lossless: bool
-    bigram_bits_per_byte: float
+    bigram_bits_per_byte: float | None
     documents_lost: int = 0
 
 
@@ -134,22 +134,30 @@ def measure_codec(name: str, codec: AnyCodec, train: Sequence[bytes], test: Sequ
     whole = rows if isinstance(codec, StreamCodec) else [np.concatenate(rows)]
     decode_s = median_seconds(lambda: [codec.decode(row) for row in whole], repeats, warmups=warmups)
     back = [codec.decode(row) for row in rows]
-    return measured(name, codec.vocab_size, codec.encode_batch(train), rows, test, back, encode_s, decode_s)
+    train_rows = None if isinstance(codec, StreamCodec) else codec.encode_batch(train)
+    return measured(name, codec.vocab_size, train_rows, rows, test, back, encode_s, decode_s)
 
 
 def measured(
     name: str,
     vocab_size: int,
-    train_rows: Sequence[Any],
+    train_rows: Sequence[Any] | None,
     test_rows: Sequence[Any],
     test: Sequence[bytes],
     back: Sequence[bytes],
     encode_s: float,
     decode_s: float,
 ) -> Measured:
-    """The measures of any tokenizer from its token rows, what they decoded to, and its times in seconds."""
+    """The measures of any tokenizer from its token rows, what they decoded to, and its times in seconds.
+
+    Without rows of training text there is no learnability proxy.
+    """
     size = sum(map(len, test))
     lost = sum(ours != theirs for ours, theirs in zip(back, test, strict=True))
+    bigram = None
+    if train_rows is not None:
+        rows = [[np.asarray(row) for row in some] for some in (train_rows, test_rows)]
+        bigram = bigram_bits_per_byte(*rows, vocab_size=vocab_size, test_bytes=size)
     return Measured(
         name=name,
         vocab_size=vocab_size,
@@ -157,11 +165,6 @@ def measured(
         encode_mb_per_s=size / encode_s / 1e6,
         decode_mb_per_s=size / decode_s / 1e6,
         lossless=lost == 0,
-        bigram_bits_per_byte=bigram_bits_per_byte(
-            [np.asarray(row) for row in train_rows],
-            [np.asarray(row) for row in test_rows],
-            vocab_size=vocab_size,
-            test_bytes=size,
-        ),
+        bigram_bits_per_byte=bigram,
         documents_lost=lost,
     )

@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from models.equal_info.ids import SPECIAL_IDS
 from models.equal_info.m1 import M1, M1Config
-from models.equal_info.sentencepieces import train_sentencepiece
-from models.equal_info.streams.spec import WINDOWED
+from models.equal_info.sentencepieces import SentencePieceCodec
 from shammie.files import join, read_bytes, write_bytes
 from workflows import tokenizers
+from workflows.any_codec import make_codec
 from workflows.compare_codes import spec_of
-from workflows.equal_info_steps import is_utf8, load_codec
-from workflows.tokenizers import BYTES, IN_BYTES, Tokenizer
+from workflows.equal_info_steps import load_codec
+from workflows.tokenizers import BYTES, IN_BYTES, Tokenizer, runs_m1
 
 SENTENCEPIECE_MODEL = "sentencepiece.model"
 STREAM = "stream.bin"
@@ -23,12 +21,6 @@ def input_of(method: str) -> str | None:
     if runs_m1(method):
         return "m1"
     return "codes" if tokenizers.code_of(method) else None
-
-
-def runs_m1(method: str) -> bool:
-    """Whether reading text by the method runs M1: the streams do, compiled dictionaries do not."""
-    stream = tokenizers.stream_of_method(method)
-    return stream is not None and stream.scheme in (*WINDOWED, "ac")
 
 
 def m1_flops_per_byte(config: M1Config) -> float:
@@ -59,15 +51,13 @@ def made(method: str, folder: str, texts: Sequence[bytes], *, codes: str = "", m
         codes: folder of compiled codes.
         m1: folder of the trained M1.
     """
-    if wanted := tokenizers.sentencepiece_of_method(method):
-        kind, cross_words, vocab_size = wanted
-        readable = [text for text in texts if is_utf8(text)]
-        model = train_sentencepiece(kind, readable, vocab_size, cross_words=cross_words)
-        write_bytes(join(folder, SENTENCEPIECE_MODEL), model)
-    elif stream := tokenizers.stream_of_method(method):
+    if tokenizers.sentencepiece_of_method(method) or tokenizers.stream_of_method(method):
         network = M1.from_bytes(read_bytes(join(m1, "m1.bin"))) if m1 else None
-        codec = tokenizers.build_stream(stream, network, np.frombuffer(b"".join(texts), np.uint8))
-        write_bytes(join(folder, STREAM), codec.to_bytes())
+        codec = make_codec(method, network, texts)
+        if isinstance(codec, SentencePieceCodec):
+            write_bytes(join(folder, SENTENCEPIECE_MODEL), codec.model)
+        else:
+            write_bytes(join(folder, STREAM), codec.to_bytes())
     return loaded(method, folder, codes=codes)
 
 

@@ -6,12 +6,15 @@ L = length of the rows, P = tokens of a prompt, N = new tokens.
 """
 
 import functools
+import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.core
 import flax.struct
+import gin
 import jax
 import jax.numpy as jnp
 import optax
@@ -20,10 +23,10 @@ from absl import app
 
 from models.lm import DecoderLM, LMConfig
 from models.lm.decoding import Sampling, generate
-from models.training import OptimizerConfig, cross_entropy, lm_loss, optimizer_of, schedule_of
+from models.training import OptimizerConfig, average, cross_entropy, lm_loss, optimizer_of, schedule_of
 from seqio_tasks.lm import add_examples_task, add_lm_task
 from shammie import files
-from shammie.errors import UserError
+from shammie.errors import UserError, unknown
 from workflows import t5x_contract, t5x_errors
 from workflows.train import exchange
 
@@ -60,7 +63,7 @@ class LanguageModel(t5x_models.BaseModel):
         steps: of the whole run, for schedules that are fitted to it.
         z_loss: weight of the squared log normaliser.
         microbatches: T5X's Trainer adds up the gradients of so many parts of a batch; each part's mean loss is divided
-            by it, so that the sum is the batch's mean.
+            by it. As in the bundled trainer parts weigh alike, also where they are padded unequally.
         prefix: whether examples have "inputs" that are given and "targets" that are predicted; else rows of "targets".
         prompt_tokens: without `prefix`, the tokens of a row that predictions begin with.
         sampling: how predictions are drawn.
@@ -121,12 +124,13 @@ class LanguageModel(t5x_models.BaseModel):
             Beside them their "log_probabilities", float32 [B, N].
         """
         inputs_BL = batch["decoder_input_tokens"]
-        rows, length = inputs_BL.shape
+        length = inputs_BL.shape[1]
         if self.prefix:
             lengths_B, prompt, new_tokens = jnp.sum(batch["decoder_causal_attention"], axis=1), length, length
         else:
             prompt = min(self.prompt_tokens + 1, length)  # the start id is read, not shown
-            lengths_B, new_tokens = jnp.full(rows, prompt), length + 1 - prompt
+            given_B = 1 + jnp.sum(batch["decoder_target_tokens"] > 0, axis=1)  # a short row is given as it is
+            lengths_B, new_tokens = jnp.minimum(prompt, given_B), length + 1 - prompt
         key = jax.random.key(0) if rng is None else rng
         found = generate(
             self.network, params, inputs_BL[:, :prompt], lengths_B, key, new_tokens=new_tokens, sampling=self.sampling
@@ -178,10 +182,15 @@ class LossTrainer(t5x_trainer.Trainer):
                 self._num_microbatches,
                 self._partitioner.data_partition_spec,
             )
+            rate = self._learning_rate_fn(train_state.step)
             optimizer = train_state._optimizer.apply_gradient(
-                gradient, learning_rate=self._learning_rate_fn(train_state.step), loss=metrics["loss"].compute()
+                gradient, learning_rate=rate, loss=metrics["loss"].compute()
             )
-            return train_state.replace(_optimizer=optimizer), metrics
+            after = train_state.replace(_optimizer=optimizer)
+            told = {**metrics, "learning_rate": average(rate, 1.0)}
+            if self._weight_metrics_computer:
+                told |= self._weight_metrics_computer.compute_metrics(gradient, train_state, after)
+            return after, told
 
         places = self._train_state_axes, self._partitioner.data_partition_spec
         return self._partitioner.partition(
@@ -204,6 +213,7 @@ def lm_task(
     steps: int = 0,
     batch_size: int = 1,
     checkpoints: Sequence[str] = (),
+    shown_tokens: int = 0,
     extra_ids: int = 0,
 ) -> str:
     """Registers the task of a folder of data, and names it.
@@ -219,15 +229,17 @@ def lm_task(
         batch_size: of all hosts.
         checkpoints: MODEL_DIR and the checkpoint that a run starts from: the windows go on where the newest left off,
             as they do in the bundled trainer, and need no state of their own in the checkpoint.
+        shown_tokens: of each row, whose text T5X's infer writes beside its predictions.
         extra_ids: ids above the codec's that a model may use for itself.
 
     Raises:
-        UserError: no data, or ids beyond the model's.
+        UserError: no data, a macro on the command line that nothing uses, or ids beyond the model's.
     """
+    _refuse_unused_macros()
     if rows not in ("windows", "examples"):
         raise UserError(f"rows is {rows!r}", "give 'windows' or 'examples'")
     if rows == "examples":
-        task = add_examples_task(directory, extra_ids=extra_ids)
+        task = add_examples_task(directory, shown_tokens=shown_tokens, extra_ids=extra_ids)
     else:
         done = next((step for step in map(latest_step, filter(None, checkpoints)) if step is not None), 0)
         task = add_lm_task(
@@ -236,6 +248,7 @@ def lm_task(
             seed=seed,
             first_row=done * batch_size,
             rows=steps * batch_size,
+            shown_tokens=shown_tokens,
             extra_ids=extra_ids,
         )
     vocab_size = task.output_features["targets"].vocabulary.vocab_size
@@ -247,11 +260,22 @@ def lm_task(
     return task.name
 
 
+def _refuse_unused_macros() -> None:
+    """Raises UserError for `--gin.NAME` words that nothing uses; gin itself takes a misspelt macro in silence."""
+    text = gin.config_str()
+    for word in sys.argv:
+        if found := re.match(r"--gin\.(\w+)=", word):
+            if not re.search(rf"%{found[1]}\b", text):
+                raise unknown("gin macro", found[1], sorted(set(re.findall(r"%([A-Z]\w*)", text))), "(nothing uses it)")
+
+
 def latest_step(path: str) -> int | None:
-    """The step of a T5X checkpoint, or of the newest one in a MODEL_DIR; None where there is none."""
-    names = [path.rstrip("/").rpartition("/")[2], *files.list_directory(path)]
-    found = [re.fullmatch(exchange.PREFIX + r"(\d+)", name) for name in names]
-    return max((int(one[1]) for one in found if one), default=None)
+    """The step of a T5X checkpoint, or of the newest whole one in a MODEL_DIR; None where there is none."""
+    places = [path.rstrip("/"), *(files.join(path, name) for name in files.list_directory(path))]
+    steps = {place: re.fullmatch(exchange.PREFIX + r"(\d+)", place.rpartition("/")[2]) for place in places}
+    # on a bucket an unfinished checkpoint has its final name already
+    whole = [int(one[1]) for place, one in steps.items() if one and exchange.is_whole(place)]
+    return max(whole, default=None)
 
 
 def partitioner(config: LMConfig, **settings: Any) -> Any:
@@ -264,24 +288,54 @@ def partitioner(config: LMConfig, **settings: Any) -> Any:
     Raises:
         UserError: the devices or a matrix cannot be shared out so.
     """
-    wanted = settings.get("num_partitions") or 1
-    if submesh := settings.get("model_parallel_submesh"):
-        wanted = functools.reduce(lambda a, b: a * b, submesh)
-    devices = jax.device_count()
-    if jax.default_backend() == "cpu":  # T5X's only mesh there: all devices of a process share the matrices
-        wanted = jax.local_device_count()
-    if devices % wanted:
-        raise UserError(
-            f"num_partitions={wanted} does not divide {devices} devices", "choose a divisor: --gin.NUM_PARTITIONS"
-        )
-    for name in ("heads", "mlp_width", "vocab_size"):
-        size = getattr(config, name)
-        if size % wanted:
-            raise UserError(
-                f"model.{name}={size} is no multiple of the {wanted} devices that share a matrix",
-                f"make it {-(-size // wanted) * wanted}, or choose another --gin.NUM_PARTITIONS",
-            )
+    check_partitions(
+        config,
+        num_partitions=settings.get("num_partitions"),
+        submesh=settings.get("model_parallel_submesh"),
+        devices=jax.device_count(),
+        fixed=jax.local_device_count() if jax.default_backend() == "cpu" else None,
+    )
     return t5x_partitioning.PjitPartitioner(**settings)
+
+
+def check_partitions(
+    config: LMConfig,
+    *,
+    num_partitions: int | None,
+    submesh: Sequence[int] | None,
+    devices: int,
+    fixed: int | None = None,
+) -> None:
+    """Raises UserError where matrices cannot be shared out as asked.
+
+    Args:
+        config: of the model.
+        num_partitions: devices that share each matrix, where there is no submesh.
+        submesh: their extents along x, y, z and cores.
+        devices: of all hosts.
+        fixed: what T5X takes instead of num_partitions: on processors, all devices of a process.
+    """
+    if num_partitions and submesh:
+        raise UserError(
+            f"NUM_PARTITIONS={num_partitions} has no effect beside SUBMESH={tuple(submesh)}", "set one of them to None"
+        )
+    name, shared = ("SUBMESH", math.prod(submesh)) if submesh else ("NUM_PARTITIONS", num_partitions or 1)
+    if fixed and not submesh:
+        if shared not in (1, fixed):
+            raise UserError(
+                f"NUM_PARTITIONS={shared}: on processors T5X shares matrices over all {fixed} devices of a process",
+                f"give {fixed}, or --gin.NUM_PARTITIONS=None --gin.SUBMESH='(1, {shared}, 1, 1)'",
+            )
+        shared = fixed
+    if devices % shared:
+        raise UserError(f"{name}: {shared} does not divide {devices} devices", f"choose a divisor: --gin.{name}")
+    for matrix in ("heads", "mlp_width", "vocab_size"):
+        size = getattr(config, matrix)
+        if size % shared:
+            raise UserError(
+                f"model.{matrix}={size} is no multiple of the {shared} devices that share a matrix",
+                f"make it {-(-size // shared) * shared}, or share out otherwise: --gin.{name}",
+            )
 
 
 def _register_optimizer_states() -> None:

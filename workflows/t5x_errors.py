@@ -13,6 +13,7 @@ from absl import app
 from shammie.errors import UserError
 
 DEBUG = "SHAMMIE_DEBUG"
+A_CHECKPOINT = "give a folder checkpoint_STEP of a MODEL_DIR"
 ANOTHER_MODEL = "give the gin files and the VOCAB_SIZE that it was trained with, or another MODEL_DIR"
 
 
@@ -70,7 +71,21 @@ def _known(error: BaseException) -> UserError | None:
     if has(r"Unable to open file:? ?(\S+)") and "gin" in text:
         return UserError(text.split("\n")[0], "run from the repository's root, or add --gin_search_paths")
     if isinstance(error, AssertionError) and "checkpoints.py" in _place(error):
-        return UserError("there is no checkpoint at CHECKPOINT_PATH", "give MODEL_DIR/checkpoint_STEP of a T5X run")
+        return UserError(f"there is no checkpoint: {text.strip() or 'nothing is there'} does not exist", A_CHECKPOINT)
+    if has("improperly formatted checkpoint directory"):
+        return UserError("a folder of checkpoints was given where one is wanted", A_CHECKPOINT)
+    if isinstance(error, SyntaxError):
+        return UserError(
+            f"gin cannot read a value: {text.splitlines()[0]}", """text needs quotes that reach gin: --gin.DATA="'…'\""""
+        )
+    if found := has(r"Checkpoint period \((\d+)\), eval period \((\d+)\)"):
+        return UserError(
+            f"CHECKPOINT_EVERY={found[1]} and EVAL_EVERY={found[2]} are no multiples of each other", "change one of them"
+        )
+    if has("must be (?:either )?a factor"):
+        return UserError(text.split("\n")[0], "choose a --gin.SUBMESH whose numbers divide the slice's")
+    if has(r"Batch size (?:\(\d+\) must be divisible|isn't divided)"):
+        return UserError(text.split("\n")[0], "choose another --gin.BATCH_SIZE")
     if found := has(r'parameter "(\w+)" in "([^"]*)".* generate shape (\([^)]*\)), but .* has shape (\([^)]*\))'):
         name = f"{found[2]}/{found[1]}".strip("/")
         return UserError(f"the checkpoint is another model's: its {name} is {found[4]}, not {found[3]}", ANOTHER_MODEL)

@@ -99,6 +99,12 @@ def stream_of_method(method: str) -> StreamSpec | None:
     return spec_of_stream(method)
 
 
+def runs_m1(method: str) -> bool:
+    """Whether reading text by the method runs M1: windows and "ac" do, compiled dictionaries do not."""
+    stream = stream_of_method(method)
+    return stream is not None and stream.scheme in (*WINDOWED, "ac")
+
+
 def build_stream(
     spec: StreamSpec, m1: M1 | None, train_text: np.ndarray, notes: dict[str, Any] | None = None
 ) -> StreamCodec:
@@ -113,7 +119,7 @@ def build_stream(
     Raises:
         UserError: the stream needs M1 and there is none.
     """
-    if m1 is None and spec.scheme in (*WINDOWED, "ac"):
+    if m1 is None and runs_m1(str(spec)):
         raise UserError(f"{spec} needs a trained M1", "train one with `shammie run equal_info`")
     return stream_codec(spec, m1=m1, text=train_text, notes=notes)
 

@@ -14,7 +14,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from models.equal_info.explore import MAX_TOKEN_BYTES
 from models.equal_info.face import Bytes, documents
 from models.equal_info.plain import StringCodec
 from shammie.errors import UserError
@@ -131,8 +130,10 @@ def train_sentencepiece(kind: str, documents: Sequence[bytes], vocab_size: int, 
     Returns:
         The model, as SentencePiece serialises it.
     """
+    from models.equal_info.explore import MAX_TOKEN_BYTES  # which brings JAX; a codec at work needs none
+
     model = io.BytesIO()
-    _library().SentencePieceTrainer.train(
+    library().SentencePieceTrainer.train(
         sentence_iterator=iter(chunks(documents)),
         model_writer=model,
         model_type=kind,
@@ -155,7 +156,7 @@ def train_sentencepiece(kind: str, documents: Sequence[bytes], vocab_size: int, 
 def processor_of(model: bytes) -> Any:
     """A trained model at work; ValueError where the bytes are none."""
     try:
-        return _library().SentencePieceProcessor(model_proto=model)
+        return library().SentencePieceProcessor(model_proto=model)
     except RuntimeError as error:
         raise ValueError(f"no SentencePiece model: {error}") from error
 
@@ -175,7 +176,12 @@ def chunks(documents: Sequence[bytes]) -> list[str]:
     return out
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The SentencePiece library.
+
+    Raises:
+        shammie.errors.UserError: it is not installed.
+    """
     try:
         import sentencepiece
     except ImportError as error:

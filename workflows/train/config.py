@@ -10,6 +10,7 @@ from shammie.errors import UserError
 # what may change between a run and its resumption: machine, logging, and the length where no schedule is fitted to it
 MAY_CHANGE = (
     "data",
+    "start_from",
     "steps",
     "microbatches",
     "mesh_data",

@@ -70,6 +70,14 @@ def read_params(path: str, like: Any) -> Any:
     return _restored(path, {"target": flax.serialization.to_state_dict(like)})["target"]
 
 
+def is_whole(path: str) -> bool:
+    """Whether a checkpoint was written to its end."""
+    try:
+        return bool(ocp.utils.is_checkpoint_finalized(_absolute(path)))
+    except ValueError:  # not a folder
+        return False
+
+
 def _restored(path: str, wanted: dict[str, Any]) -> dict[str, Any]:
     folder = files.join(path, STATE)
     if not files.exists(folder):
