@@ -16,8 +16,7 @@ import tensorflow as tf
 
 from models.equal_info.load import AnyCodec, load_codec
 from models.equal_info.streams.codec import StreamCodec
-from seqio_tasks import layout
-from seqio_tasks.array_records import read_records
+from seqio_tasks import array_records, layout
 from seqio_tasks.metrics import byte_accuracy, exact_match
 from seqio_tasks.vocabularies import CodecVocabulary
 from shammie import files
@@ -25,6 +24,7 @@ from shammie.errors import UserError
 
 VERSION = "v001"  # raised whenever a task's preprocessing changes
 TARGETS = {"targets": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True)}
+BLOCK_RECORDS = 256  # of an ArrayRecord shard, read at once
 
 
 def task_name(codec: AnyCodec, suffix: str = "") -> str:
@@ -76,6 +76,7 @@ def add_task(
     name: str | None = None,
     codec: AnyCodec | None = None,
     extra_ids: int = 0,
+    shown_tokens: int = 0,
     metric_fns: Sequence[Callable[..., Any]] = (exact_match, byte_accuracy),
     postprocess_fn: Callable[..., Any] | None = None,
 ) -> seqio.Task:
@@ -86,6 +87,7 @@ def add_task(
         name: None for `task_name`.
         codec: None for the dataset's own; another one is an error.
         extra_ids: ids above the codec's that a model may use for itself.
+        shown_tokens: of each example, whose text becomes the feature "prompt_pretokenized", which T5X's infer writes.
         metric_fns: SeqIO's; by default those that compare texts.
         postprocess_fn: what the metrics see of a target or prediction; None for its text.
 
@@ -105,7 +107,7 @@ def add_task(
         raise UserError(f"the splits of {directory} have different formats", "write them with one --output_format")
     records = {split: manifest_records(manifest) for split, manifest in splits.items()}
     source: Any  # SeqIO's sources do not match its own protocol
-    patterns = {split: files.join(directory, f"{split}.{SUFFIXES[min(formats)]}-*") for split in splits}
+    patterns = {split: files.join(directory, f"{split}.{min(formats)}-*") for split in splits}
     if formats == {"tfrecord"}:
         source = seqio.TFExampleDataSource(patterns, TARGETS, num_input_examples=records)
     else:
@@ -115,7 +117,7 @@ def add_task(
     return seqio.TaskRegistry.add(
         name,
         source=source,
-        preprocessors=[_to_int32],
+        preprocessors=[_to_int32, *shown(vocabulary, shown_tokens)],
         output_features={"targets": feature},
         metric_fns=list(metric_fns),
         postprocess_fn=postprocess_fn or partial(_decoded, vocabulary=vocabulary),
@@ -125,7 +127,7 @@ def add_task(
 def read_shard(path: str) -> Iterator[np.ndarray]:
     """The "targets" of each example of a shard, in order, as TensorFlow reads them; int64 [tokens] each."""
     is_array_record = ".array_record-" in path.rpartition("/")[2]
-    rows = read_records(path) if is_array_record else tf.data.TFRecordDataset(path).as_numpy_iterator()
+    rows = array_records.read_records(path) if is_array_record else tf.data.TFRecordDataset(path).as_numpy_iterator()
     for row in rows:
         yield tf.io.parse_single_example(row, TARGETS)["targets"].numpy()
 
@@ -139,6 +141,17 @@ def _to_int32(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.map(lambda example: {"targets": tf.cast(example["targets"], tf.int32)})
 
 
+def shown(vocabulary: seqio.Vocabulary, tokens: int) -> list[Callable[..., Any]]:
+    """The preprocessor that adds the text of each example's first tokens; none for 0."""
+    if not tokens:
+        return []
+
+    def add(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {**example, "prompt_pretokenized": vocabulary.decode_tf(example["targets"][:tokens])}
+
+    return [lambda dataset: dataset.map(add)]
+
+
 def _decoded(output: Any, *, vocabulary: CodecVocabulary, is_target: bool = False, **_: Any) -> str | bytes:
     if isinstance(output, str):  # SeqIO's evaluator decodes targets and predictions itself
         return output
@@ -149,7 +162,7 @@ def _array_record_rows(path: Any) -> tf.data.Dataset:
     """The parsed examples of an ArrayRecord shard; its iterators can be saved."""
 
     def count(path: bytes) -> np.ndarray:
-        return np.int64(array_records.count(path.decode()))
+        return np.array(array_records.count(path.decode()), np.int64)
 
     def block(path: bytes, start: np.int64) -> np.ndarray:
         return np.array(array_records.block(path.decode(), int(start), BLOCK_RECORDS), object)

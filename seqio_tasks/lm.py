@@ -4,6 +4,7 @@ task = add_lm_task("DATASET", length=512)    # a dataset of beam_jobs.equal_info
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from models.equal_info.ids import END_OF_DOCUMENT_ID
 from models.equal_info.load import AnyCodec
 from models.equal_info.streams.codec import StreamCodec
 from seqio_tasks import layout, token_files
-from seqio_tasks.equal_info import add_task, codec_of, read_shard, task_name
+from seqio_tasks.equal_info import add_task, codec_of, read_shard, shown, task_name
 from seqio_tasks.metrics import bits_per_byte
 from seqio_tasks.token_files import TokenFile
 from seqio_tasks.vocabularies import CodecVocabulary
@@ -34,6 +35,7 @@ def add_lm_task(
     seed: int = 0,
     first_row: int = 0,
     rows: int = 0,
+    shown_tokens: int = 0,
     extra_ids: int = 0,
 ) -> seqio.Task:
     """Registers a task of fixed windows over tokens; a second call for the same name replaces the first.
@@ -50,6 +52,7 @@ def add_lm_task(
         seed: of the order where SeqIO passes none.
         first_row: of a shuffled split's order, where the pass begins: those before it were trained on already.
         rows: where the pass ends, over as many epochs as that takes; at least one epoch.
+        shown_tokens: of each window, whose text becomes "prompt_pretokenized", which T5X's infer writes.
         extra_ids: ids above the codec's that a model may use for itself.
 
     Returns:
@@ -57,68 +60,90 @@ def add_lm_task(
         `bits_per_byte`.
 
     Raises:
-        UserError: neither a finished dataset nor token files, or a split that is shorter than one window.
+        UserError: neither a finished dataset nor token files; or, once a split is asked for, that it is shorter than
+            one window.
     """
-    streams = streams_of(directory)
-    windows = {
-        split: Windows(tokens.ids, length, name=f"split {split} of {directory}") for split, tokens in streams.items()
-    }
+    data = lm_data(directory, extra_ids)
     default_seed = seed
 
     def dataset_fn(split: str, shuffle_files: bool = False, seed: int | None = None) -> tf.data.Dataset:
-        one = windows[split]
+        one = Windows(data.open_split(split).ids, length, name=f"split {split} of {directory}")
         if not shuffle_files:
             return _window_dataset(one, 0, one.count, np.arange)
         order = partial(one.order, default_seed if seed is None else seed)
         return _window_dataset(one, first_row, max(first_row + one.count, rows), order)
 
-    vocabulary = vocabulary_of(directory, streams, extra_ids)
+    vocabulary = data.vocabulary
     if isinstance(vocabulary, CodecVocabulary):
         name = name or task_name(vocabulary.codec, f"lm_{length}")
-    name = name or f"lm_{next(iter(streams.values())).info.made_with.split()[0]}_{length}_v001"
+    name = name or f"lm_{data.made_with.split()[0]}_{length}_v001"
     if name in seqio.TaskRegistry.names():
         seqio.TaskRegistry.remove(name)
-    source: Any = _OrderedSource(dataset_fn, splits=list(windows))
+    source: Any = _OrderedSource(dataset_fn, splits=data.splits)
     return seqio.TaskRegistry.add(
         name,
         source=source,
-        preprocessors=[],
+        preprocessors=shown(vocabulary, shown_tokens),
         output_features={"targets": seqio.Feature(vocabulary, add_eos=False, dtype=tf.int32)},
-        metric_fns=[_scored(size_of_ids(vocabulary, density_of(streams)))],
+        metric_fns=[_scored(size_of_ids(vocabulary, data.density))],
         postprocess_fn=_ids_of_example,
         shuffle_buffer_size=None,
     )
 
 
-def add_examples_task(directory: str, *, extra_ids: int = 0) -> seqio.Task:
+def add_examples_task(directory: str, *, shown_tokens: int = 0, extra_ids: int = 0) -> seqio.Task:
     """Registers a dataset's own examples for a language model, which sees the first tokens of each.
 
-    That is the paper's way, and what many hosts read: each its own shards, in SeqIO's order. Metric as in
-    `add_lm_task`.
+    That is the paper's way, and what many hosts read: each its own shards, in SeqIO's order. Metric and `shown_tokens`
+    as in `add_lm_task`.
 
     Raises:
         UserError: no finished dataset.
     """
-    vocabulary = CodecVocabulary(codec_of(directory), extra_ids)
-    totals = [files.read_json(files.join(directory, layout.stats_name(split))) for split in layout.manifests(directory)]
-    density = sum(one["text_bytes"] for one in totals) / sum(one["targets_tokens"] for one in totals)
+    data = lm_data(directory, extra_ids)
+    if not isinstance(data.vocabulary, CodecVocabulary):
+        raise UserError(f"{directory} holds token files, which have no examples", "give rows='windows'")
     return add_task(
         directory,
-        name=task_name(vocabulary.codec, "lm_examples"),
+        name=task_name(data.vocabulary.codec, "lm_examples"),
         extra_ids=extra_ids,
-        metric_fns=[_scored(size_of_ids(vocabulary, density))],
+        shown_tokens=shown_tokens,
+        metric_fns=[_scored(size_of_ids(data.vocabulary, data.density))],
         postprocess_fn=_ids_of_example,
     )
 
 
-def streams_of(directory: str) -> dict[str, TokenFile]:
-    """The token files of a folder, or of a dataset (made flat once, in the cache), by split.
+@dataclass(frozen=True)
+class LMData:
+    """What is known of a folder before its tokens are read.
+
+    Attributes:
+        splits: their names.
+        vocabulary: a dataset's codec; ids alone, without text, where there are only token files.
+        made_with: a codec's fingerprint or a tokenizer's name.
+        density: bytes of text for each token, over all splits.
+        open_split: the tokens of a split; a dataset's are made flat once, in the cache.
+    """
+
+    splits: list[str]
+    vocabulary: seqio.Vocabulary
+    made_with: str
+    density: float
+    open_split: Callable[[str], TokenFile]
+
+
+def lm_data(directory: str, extra_ids: int = 0) -> LMData:
+    """Looks into a folder of token files, or of a dataset.
 
     Raises:
         UserError: the folder is neither.
     """
-    if splits := layout.manifests(directory):
-        return {split: token_files.tokens_of_dataset(directory, split, read_shard) for split in splits}
+    if splits := list(layout.manifests(directory)):
+        codec = codec_of(directory)
+        totals = [files.read_json(files.join(directory, layout.stats_name(split))) for split in splits]
+        density = sum(one["text_bytes"] for one in totals) / max(1, sum(one["targets_tokens"] for one in totals))
+        read = partial(token_files.tokens_of_dataset, directory, read_shard=read_shard)
+        return LMData(splits, CodecVocabulary(codec, extra_ids), codec.fingerprint, density, read)
     names = [name.removesuffix(".tokens.json") for name in files.list_directory(directory)]
     found = {
         name: token_files.open_tokens(directory, name) for name in names if token_files.has_tokens(directory, name)
@@ -128,21 +153,10 @@ def streams_of(directory: str) -> dict[str, TokenFile]:
             f"{directory} holds neither token files nor a dataset",
             "make one with python -m beam_jobs.equal_info, or check the data folder",
         )
-    return found
-
-
-def vocabulary_of(directory: str, streams: dict[str, TokenFile], extra_ids: int = 0) -> seqio.Vocabulary:
-    """A dataset's codec as a vocabulary; ids alone, without text, where there are only token files."""
-    if layout.manifests(directory):
-        return CodecVocabulary(codec_of(directory), extra_ids)
-    vocab_size = max(tokens.info.vocab_size for tokens in streams.values())
-    return seqio.PassThroughVocabulary(vocab_size + extra_ids, eos_id=END_OF_DOCUMENT_ID)
-
-
-def density_of(streams: dict[str, TokenFile]) -> float:
-    """Bytes of text for each token, over all splits."""
-    infos = [tokens.info for tokens in streams.values()]
-    return sum(info.text_bytes for info in infos) / sum(info.tokens for info in infos)
+    infos = [tokens.info for tokens in found.values()]
+    vocabulary = seqio.PassThroughVocabulary(max(info.vocab_size for info in infos) + extra_ids, END_OF_DOCUMENT_ID)
+    density = sum(info.text_bytes for info in infos) / max(1, sum(info.tokens for info in infos))
+    return LMData(list(found), vocabulary, infos[0].made_with, density, found.__getitem__)
 
 
 def size_of_ids(vocabulary: seqio.Vocabulary, density: float) -> Callable[[np.ndarray], float]:

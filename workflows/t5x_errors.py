@@ -76,11 +76,13 @@ def _known(error: BaseException) -> UserError | None:
         return UserError("a folder of checkpoints was given where one is wanted", A_CHECKPOINT)
     if isinstance(error, SyntaxError):
         return UserError(
-            f"gin cannot read a value: {text.splitlines()[0]}", """text needs quotes that reach gin: --gin.DATA="'…'\""""
+            f"gin cannot read a value: {text.splitlines()[0]}",
+            """text needs quotes that reach gin: --gin.DATA="'…'\"""",
         )
     if found := has(r"Checkpoint period \((\d+)\), eval period \((\d+)\)"):
         return UserError(
-            f"CHECKPOINT_EVERY={found[1]} and EVAL_EVERY={found[2]} are no multiples of each other", "change one of them"
+            f"CHECKPOINT_EVERY={found[1]} and EVAL_EVERY={found[2]} are no multiples of each other",
+            "change one of them",
         )
     if has("must be (?:either )?a factor"):
         return UserError(text.split("\n")[0], "choose a --gin.SUBMESH whose numbers divide the slice's")

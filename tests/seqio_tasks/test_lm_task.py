@@ -4,12 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import seqio
+import tensorflow as tf
 
 from beam_jobs.read_examples import read_targets
 from models.training.losses import inputs_of
 from seqio_tasks.equal_info import read_shard
 from seqio_tasks.lm import add_examples_task, add_lm_task
 from seqio_tasks.token_files import tokens_of_dataset, write_tokens
+from seqio_tasks.vocabularies import CodecVocabulary
 from seqio_tasks.windows import Windows
 from shammie.errors import UserError
 
@@ -95,7 +97,7 @@ def test_without_shuffling_windows_come_in_order(datasets, own_cache) -> None:
 
 def test_too_long_a_window_is_refused(datasets, own_cache) -> None:
     with pytest.raises(UserError, match=r"has \d+ tokens, fewer than one window of length=100000; give more text"):
-        add_lm_task(datasets["tfrecord"], length=100_000)
+        add_lm_task(datasets["tfrecord"], length=100_000).get_dataset(split="train", shuffle=False)
 
 
 def test_scores_become_bits_per_byte(datasets, own_cache, codec) -> None:
@@ -123,3 +125,39 @@ def test_a_pass_may_begin_where_a_run_left_off(datasets, own_cache) -> None:
     task = add_lm_task(datasets["tfrecord"], length=LENGTH, first_row=first, rows=first + 4)
     rows = [row["targets"] for row in task.get_dataset(split="train", shuffle=True, seed=3).as_numpy_iterator()]
     np.testing.assert_array_equal(rows[:4], windows.take(windows.order(3, first, first + 4)))
+
+
+def test_only_the_split_that_is_asked_for_is_made_flat(datasets, own_cache) -> None:
+    task = add_lm_task(datasets["tfrecord"], length=LENGTH)
+    next(iter(task.get_dataset(split="validation", shuffle=False).as_numpy_iterator()))
+    names = {path.name for path in own_cache.rglob("*.tokens*")}
+    assert names == {"validation.tokens", "validation.tokens.json"}
+
+
+@pytest.mark.parametrize("output_format", ["tfrecord", "array_record"])
+def test_prompts_are_shown_and_hosts_read_their_own_shards(datasets, own_cache, codec, texts, output_format) -> None:
+    task = add_examples_task(datasets[output_format], shown_tokens=3)
+    rows = list(task.get_dataset(split="train", shuffle=False).as_numpy_iterator())
+    for row in rows:
+        shown = CodecVocabulary(codec).decode(row["targets"][:3])
+        assert row["prompt_pretokenized"].decode() == shown
+    parts = [
+        [tuple(row["targets"]) for row in task.get_dataset(
+            split="train", shuffle=False, shard_info=seqio.ShardInfo(host, 2)).as_numpy_iterator()]
+        for host in range(2)
+    ]  # fmt: skip
+    assert all(parts)
+    assert sorted(parts[0] + parts[1]) == sorted(tuple(row["targets"]) for row in rows)
+    assert len(rows) == len(texts)
+
+
+def test_an_iterator_over_array_records_can_be_saved(datasets, tmp_path) -> None:
+    task = add_examples_task(datasets["array_record"])
+    make = lambda: iter(task.get_dataset(split="train", shuffle=True, seed=1))  # noqa: E731
+    whole = [tuple(row["targets"].numpy()) for row in make()]
+    iterator = make()
+    begun = [tuple(next(iterator)["targets"].numpy()) for _ in range(2)]
+    path = tf.train.Checkpoint(rows=iterator).write(str(tmp_path / "rows"))
+    iterator = make()
+    tf.train.Checkpoint(rows=iterator).read(path)
+    assert begun + [tuple(row["targets"].numpy()) for row in iterator] == whole

@@ -189,7 +189,10 @@ def table(sizes: Mapping[str, int], pairs: Sequence[Pair], commit: str) -> Table
             [f"T5X {commit[:7]}", middle(speeds, 0), middle(starts, 0), 1.0, 1.0],
             ["bundled", middle(speeds, 1), middle(starts, 1), round(speed, 4), round(start, 4)],
         ],
-        notes=[f"medians of {len(pairs)} turns, who begins alternates; speed ratios lie from {ratios[0]:.3f} to {ratios[-1]:.3f}"],
+        notes=[
+            f"medians of {len(pairs)} turns, who begins alternates",
+            f"speed ratios lie from {ratios[0]:.3f} to {ratios[-1]:.3f}",
+        ],
         targets=[
             Target("bundled / T5X, steps per second", round(speed, 4), SPEED_TARGET, "more"),
             Target("bundled / T5X, time to the first step", round(start, 4), START_TARGET, "less"),

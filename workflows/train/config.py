@@ -1,5 +1,6 @@
 """What a training run is: one frozen dataclass, checked before anything is loaded."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -101,6 +102,12 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """The config that `to_json` wrote."""
+        parts = {"model": LMConfig(**values["model"]), "optimizer": OptimizerConfig(**values["optimizer"])}
+        return cls(**{**values, **parts})
 
     def identity(self, tokens_sha256: str) -> dict[str, Any]:
         """What decides each step's result: a checkpoint is only taken up under the same."""

@@ -45,6 +45,12 @@ def tokens_of(directory: str, split: str) -> TokenFile:
     )
 
 
+def made_with(directory: str) -> str:
+    """What made a folder's ids of text: a codec's fingerprint or a tokenizer's name. Its tokens are not read."""
+    found = {manifest["config"]["codec_fingerprint"] for manifest in layout.manifests(directory).values()}
+    return min(found) if found else tokens_of(directory, "train").info.made_with
+
+
 def windows_of(config: TrainConfig, split: str) -> tuple[Windows, TokenFile]:
     """A split's windows, once its ids are known to be the model's.
 

@@ -20,12 +20,12 @@ Jobs = list[dict[str, Any]]
 def parse() -> Callable[..., Jobs]:
     """Jobs (script, files, bindings) to what each would run; see `parse_all`."""
 
-    def run(jobs: Jobs, *, real: bool = False) -> Jobs:
+    def run(jobs: Jobs, *, real: bool = False, devices: int = 8) -> Jobs:
         words = [sys.executable, str(Path(__file__).with_name("parse_all.py")), *(["--real"] if real else [])]
         lines = "".join(json.dumps(job) + "\n" for job in jobs)
         environment = {
             **os.environ,
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         }
         done = subprocess.run(

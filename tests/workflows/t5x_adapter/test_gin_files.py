@@ -77,7 +77,7 @@ def test_eval_and_infer_take_any_size(parse) -> None:
         for script, file in (("evaluate", "eval"), ("infer", "infer"))
         for size in ("25m", "2b")
     ]
-    runs = parse(jobs)
+    runs = parse(jobs, devices=1)
     assert [run["config"]["width"] for run in runs] == [512, 2048, 512, 2048]
     assert [run["task_feature_lengths"] for run in runs] == [{"targets": 512}] * 4
 
@@ -95,12 +95,12 @@ def test_what_is_wrong_is_said_in_one_line(parse, request, real: bool) -> None:
         ({**train_job("tiny"), "bindings": ["DATA = 'x'"]}, "MODEL_DIR must be set"),
         ({**train_job("25m"), "bindings": RUN}, "VOCAB_SIZE must be set"),
         (
-            train_job("tiny", None, "NUM_PARTITIONS = 7", "m2_tiny/lm.LMConfig.heads = 3"),
+            train_job("tiny", None, "NUM_PARTITIONS = 2", "m2_tiny/lm.LMConfig.heads = 3"),
             "heads=3 is no multiple of the 2 dev",
         ),
         ({**train_job("tiny"), "bindings": [*RUN[:2]]}, "anywhere holds neither token files nor a dataset"),
     ]
-    found = parse([job for job, _ in cases], real=real)
+    found = parse([job for job, _ in cases], real=real, devices=2)
     for run, (_, words) in zip(found, cases, strict=True):
         assert words in run["error"]
         assert "\n" not in run["error"]

@@ -15,7 +15,7 @@ from models.lm import DecoderLM, LMConfig
 from models.training import OptimizerConfig, initial_state, inputs_of, optimizer_of
 from workflows.train import TrainConfig, exchange
 from workflows.train.compute import Compute, compute_of
-from workflows.train.mesh import make_mesh
+from workflows.train.mesh import RULES, make_mesh
 
 pytestmark = [pytest.mark.t5x, pytest.mark.usefixtures("t5x")]
 
@@ -76,7 +76,7 @@ def t5x_trainer(optimizer: OptimizerConfig, params: Any, *, microbatches: int | 
     )
 
 
-def t5x_batch(targets: np.ndarray) -> dict[str, np.ndarray]:
+def t5x_batch(targets: np.ndarray) -> dict[str, Any]:
     return {
         "decoder_target_tokens": targets,
         "decoder_input_tokens": np.array(inputs_of(jnp.asarray(targets))),
@@ -209,10 +209,29 @@ def test_prefixes_are_given_and_targets_predicted() -> None:
     logits: Any = model.network.apply({"params": params}, jnp.array([[0, 9, 4, 7, 5, 3, 8]]))
     log_p = jax.nn.log_softmax(logits)[0, [4, 5, 6], [3, 8, 1]]
     assert float(model.score_batch(params, batch)[0]) == pytest.approx(float(log_p.sum()), rel=1e-5)
-    loss, metrics = model.loss_fn(params, batch, None)
+    _, metrics = model.loss_fn(params, batch, None)
     assert float(metrics["loss"].compute()) == pytest.approx(-float(log_p.mean()), rel=1e-5)
     tokens, _ = model.predict_batch_with_aux(params, batch)
     first = int(jnp.argmax(logits[0, 4]))
     assert int(tokens[0, 0]) == first
     after: Any = model.network.apply({"params": params}, jnp.array([[0, 9, 4, 7, 5, first]]))
-    assert int(tokens[0, 1]) == int(jnp.argmax(after[0, -1])) or first == 1
+    assert first != 1  # the end would stop the row
+    assert int(tokens[0, 1]) == int(jnp.argmax(after[0, -1]))
+
+
+def test_a_short_rows_prompt_is_the_row() -> None:
+    from workflows import t5x_adapter
+
+    model = t5x_adapter.LanguageModel(MODEL, prompt_tokens=6)
+    params = model.network.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"]
+    targets = np.array([[9, 4, 7, 5, 8, 6, 3, 2], [9, 4, 0, 0, 0, 0, 0, 0]], np.int32)
+    tokens, _ = model.predict_batch_with_aux(params, t5x_batch(targets))
+    assert tokens.shape == (2, 2)
+    logits: Any = model.network.apply({"params": params}, jnp.array([[0, 9, 4]]))
+    assert int(tokens[1, 0]) == int(jnp.argmax(logits[0, -1]))
+
+
+def test_the_rules_are_t5xs_own() -> None:
+    from t5x import partitioning  # pyright: ignore[reportMissingImports]
+
+    assert dict(partitioning.standard_logical_axis_rules()) == dict(RULES)
