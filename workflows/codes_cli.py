@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from models.equal_info.m1 import M1, M1Config
-from models.equal_info.plain import BYTES
+from models.equal_info.plain import BYTES, BytesCodec
 from models.equal_info.sentencepieces import library
 from shammie.errors import UserError
 from shammie.progress import Progress
@@ -18,6 +18,10 @@ from workflows.any_codec import file_name, make_codec, methods_of, needs_m1
 from workflows.bench.table import Table
 from workflows.compare_codes import measure_codec
 from workflows.tokenizers import sentencepiece_of_method
+
+LM_WINDOW_BYTES = (
+    1024  # what an M1 that is a language model was trained on: the paper's, gin/equal_info/m1_training.gin
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="several with commas: SCHEME:VOCABULARY[:WINDOW_BITS], windows:24/8, ac/16, static_ac/8, gzip/16, bytes, "
         "sentencepiece_unigram:32000 or another SentencePiece",
     )
-    parser.add_argument("--m1", help="a trained M1 (m1.bin of a run); default: train one now, if needed")
+    parser.add_argument(
+        "--m1",
+        help="a trained M1 (m1.bin of a run, or lm.bin of a model over bytes); default: train one now, if needed",
+    )
     parser.add_argument("--m1_steps", type=int, default=300, help="training steps where --m1 is not given")
     parser.add_argument("--train", help="a text file to train and prune on; default: the embedded corpus")
     parser.add_argument("--test", help="a held-out text file")
@@ -84,7 +91,7 @@ def _speed(mb_per_s: float) -> float:
 def _m1(args: argparse.Namespace, train: Sequence[bytes]) -> M1:
     """The M1 that --m1 names, or one trained now."""
     if args.m1:
-        return M1.from_bytes(Path(args.m1).read_bytes())
+        return m1_of_bytes(Path(args.m1).read_bytes())
     import jax
 
     from models.equal_info.m1 import train_m1
@@ -96,6 +103,26 @@ def _m1(args: argparse.Namespace, train: Sequence[bytes]) -> M1:
             jax.random.key(0),
             lambda step, loss: progress.to(step, f"{loss / np.log(2):.3f} bits/byte"),
         )
+
+
+def m1_of_bytes(data: bytes) -> M1:
+    """The M1 of an m1.bin, or of a language model over bytes (an lm.bin, such as `workflows.train.export` makes).
+
+    Raises:
+        UserError: the bytes are neither.
+    """
+    from models.equal_info.m1 import m1_of_lm
+    from models.lm.artefact import TrainedLM
+
+    try:
+        model = TrainedLM.from_bytes(data)
+    except UserError:
+        return M1.from_bytes(data)
+    if model.made_with not in (BYTES, BytesCodec().fingerprint):
+        raise UserError(
+            f"the language model reads ids of {model.made_with[:16]}, not bytes", "train one on --codec bytes"
+        )
+    return m1_of_lm(model, LM_WINDOW_BYTES)
 
 
 def _documents(train: str | None, test: str | None) -> tuple[list[bytes], list[bytes]]:

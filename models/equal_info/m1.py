@@ -18,7 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from models.equal_info.coder import cumulative_frequencies
+from models.equal_info.ids import PAD_ID, SPECIAL_IDS
 from models.lm import DecoderLM, LMConfig
+from models.lm.artefact import TrainedLM
 from models.lm.flops import training_flops_per_token
 from models.training import (
     Metrics,
@@ -243,6 +245,28 @@ class M1:
             return cls(M1Config(**settings), flax.serialization.msgpack_restore(params))
         except Exception as error:  # MessagePack raises many kinds
             raise UserError(f"not a trained M1: {type(error).__name__}", "give the m1.bin of a run") from error
+
+
+def m1_of_lm(model: TrainedLM, window_bytes: int) -> M1:
+    """A language model over bytes, ids = byte + 2 (`ids`), as an M1: so the paper's M1 may be trained under T5X.
+
+    Args:
+        model: its start id, 0, becomes START; what it says of its other ids is left out.
+        window_bytes: the length that it was trained on.
+
+    Raises:
+        UserError: the model has too few ids for bytes.
+    """
+    if model.config.vocab_size < 256 + SPECIAL_IDS:
+        raise UserError(f"a model of {model.config.vocab_size} ids is none over bytes", "train it on --codec bytes")
+    bytes_then_start = np.append(np.arange(256) + SPECIAL_IDS, PAD_ID)
+    params = {
+        **model.params,
+        "embedding": np.asarray(model.params["embedding"])[bytes_then_start],
+        "logits": {"kernel": np.asarray(model.params["logits"]["kernel"])[:, bytes_then_start]},
+    }
+    decoder = replace(model.config, vocab_size=START + 1)
+    return M1(M1Config(kind="decoder", decoder=decoder, window_bytes=window_bytes), params)
 
 
 def bits_per_byte(m1: M1, text: np.ndarray, windows: int = 4096, seed: int = 0) -> float:

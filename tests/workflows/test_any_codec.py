@@ -10,6 +10,9 @@ from jax.random import key
 
 from models.equal_info.load import load_codec
 from models.equal_info.m1 import M1Config, train_m1
+from models.equal_info.plain import BytesCodec
+from models.lm import DecoderLM, LMConfig
+from models.lm.artefact import TrainedLM
 from shammie.errors import UserError
 from workflows import codec_cli, codes_cli, equal_info_paper
 from workflows.any_codec import file_name, make_codec, methods_of, needs_m1
@@ -144,3 +147,15 @@ def test_the_gin_files_name_the_commands_that_make_their_tokens(repository: Path
         (method,) = methods_of([codec.group(1)])
         assert data.group(1) == f"FOLDER/{file_name(method)}"
         assert ("--m1 m1.bin" in codec.group(2)) == needs_m1(method)
+
+
+def test_m1_may_be_a_language_model_over_bytes() -> None:
+    config = LMConfig(vocab_size=258, width=8, layers=1, heads=1, head_width=8, mlp_width=8)
+    params = DecoderLM(config).init(key(0), np.zeros((1, 2), np.int32))["params"]
+    for made_with in ("bytes", BytesCodec().fingerprint):
+        m1 = codes_cli.m1_of_bytes(TrainedLM(config, params, made_with).to_bytes())
+        assert (m1.config.kind, m1.config.window_bytes) == ("decoder", 1024)
+    with pytest.raises(UserError, match="the model reads ids of other, not bytes"):
+        codes_cli.m1_of_bytes(TrainedLM(config, params, "other").to_bytes())
+    with pytest.raises(UserError, match="not a trained M1"):
+        codes_cli.m1_of_bytes(b"neither")

@@ -1,5 +1,7 @@
 """M1: reading byte by byte equals reading whole windows; training learns and repeats itself."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,11 +15,13 @@ from models.equal_info.m1 import (
     M1Config,
     RecurrentLM,
     bits_per_byte,
+    m1_of_lm,
     network_of,
     train_m1,
     training_flops,
 )
-from models.lm import LMConfig
+from models.lm import DecoderLM, LMConfig
+from models.lm.artefact import TrainedLM
 from shammie.errors import UserError
 
 DECODER = M1Config(
@@ -117,3 +121,25 @@ def test_flops_of_the_recurrent_network_are_the_compilers_within_five_per_cent(w
     read = jax.jit(lambda p, m, s: network.apply({"params": p}, m, s, method="one"))
     counted = (read.lower(params, memory, symbols).compile().cost_analysis() or {})["flops"]
     assert training_flops(config) / 3 == pytest.approx(counted, rel=0.1 if width < 100 else 0.05)
+
+
+def test_a_language_model_over_bytes_is_an_m1() -> None:
+    """Ids are bytes + 2 behind padding and end, in a vocabulary that was rounded up; 0 is what a row starts with."""
+    config = LMConfig(vocab_size=384, width=16, layers=1, heads=2, head_width=8, mlp_width=32)
+    network = DecoderLM(config)
+    params = network.init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"]
+    params = jax.tree.map(lambda x: 3 * x, params)  # far from uniform
+    m1 = m1_of_lm(TrainedLM(config, jax.device_get(params), "bytes"), 32)
+    assert (m1.config.kind, m1.config.window_bytes, m1.config.decoder.vocab_size) == ("decoder", 32, 257)
+    m1 = M1.from_bytes(m1.to_bytes())
+    text = b"an M1"
+    memory, symbols = m1.start(1), np.array([256])
+    for at in range(len(text)):
+        memory, cumulative = m1.read(memory, symbols, 14)
+        ids = jnp.array([[0, *(byte + 2 for byte in text[:at])]])
+        logits: Any = network.apply({"params": params}, ids)
+        wanted = np.diff(np.asarray(cumulative_frequencies(logits[:, -1, 2:258], 14)), axis=1)
+        np.testing.assert_allclose(np.diff(cumulative, axis=1), wanted, atol=1)
+        symbols = np.array([text[at]])
+    with pytest.raises(UserError, match="a model of 257 ids is none over bytes; train it on --codec bytes"):
+        m1_of_lm(TrainedLM(LMConfig(vocab_size=257), params, "bytes"), 32)

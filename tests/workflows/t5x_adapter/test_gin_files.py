@@ -52,6 +52,18 @@ def test_the_papers_models_and_schedule(runs) -> None:
         assert all(getattr(config, name) % shared == 0 for name in ("heads", "mlp_width", "vocab_size"))
 
 
+@pytest.mark.t5x
+@pytest.mark.usefixtures("t5x")
+def test_the_real_t5x_takes_the_papers_runs(parse, runs) -> None:
+    keys = [(size, "gin/equal_info/tokens/windows_24_16.gin") for size in ("25m", "113m", "403m", "2b")] + [
+        ("3m", None)
+    ]
+    found = parse([train_job(*key) for key in keys], real=True)
+    for key, run in zip(keys, found, strict=True):
+        for name in ("told", "config", "task_feature_lengths", "batch_size", "total_steps", "save_dataset"):
+            assert run[name] == runs[key][name], (key, name)
+
+
 def test_abstract_shapes_have_the_papers_counts(runs) -> None:
     configs = {json.dumps(run["config"]): size for (size, _), run in runs.items()}
     for text, size in configs.items():

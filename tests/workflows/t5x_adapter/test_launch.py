@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -205,6 +206,30 @@ def test_eight_devices_share_the_matrices(data: str, tmp_path: Path, monkeypatch
     assert found[2] == pytest.approx(found[0], rel=1e-4)
     info = (tmp_path / "8/model-info.txt").read_text()
     assert re.search(r"mlp_0/gate/kernel .*\bmodel\b", info)
+
+
+def test_two_processes_train_to_the_losses_of_one(data: str, tmp_path: Path) -> None:
+    """As on a pod: the same command on every host, with the flags that join them."""
+    with socket.socket() as chosen:
+        chosen.bind(("localhost", 0))
+        address = f"localhost:{chosen.getsockname()[1]}"
+    given = [f"DATA='{data}'", f"MODEL_DIR='{tmp_path}/two'", *SMALL, "STEPS=4"]
+    words = [sys.executable, "-m", "t5x.train", "--gin_file=gin/t5x/equal_info_tiny.gin"]
+    words += [f"--gin.{one}" for one in given]
+    words += ["--multiprocess_gpu", f"--coordinator_address={address}", "--process_count=2"]
+    environment = {**os.environ, "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo", "XLA_FLAGS": ""}
+    environment.pop("JAX_NUMPY_RANK_PROMOTION", None)
+    both = [
+        subprocess.Popen(
+            [*words, f"--process_index={index}"], stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+        )
+        for index in range(2)
+    ]
+    logs = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], logs[0][-2000:]
+    alone = launch("train", ["gin/t5x/equal_info_tiny.gin"], [*given, f"MODEL_DIR='{tmp_path}/one'"])
+    assert losses(logs[0]) == pytest.approx(losses(alone), rel=1e-4)
+    assert len(losses(alone)) == 4
 
 
 def test_doctors_two_steps() -> None:
