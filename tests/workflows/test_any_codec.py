@@ -155,7 +155,7 @@ def test_m1_may_be_a_language_model_over_bytes() -> None:
     for made_with in ("bytes", BytesCodec().fingerprint):
         m1 = codes_cli.m1_of_bytes(TrainedLM(config, params, made_with).to_bytes())
         assert (m1.config.kind, m1.config.window_bytes) == ("decoder", 1024)
-    with pytest.raises(UserError, match="the model reads ids of other, not bytes"):
+    with pytest.raises(UserError, match="the language model reads ids of other, not bytes"):
         codes_cli.m1_of_bytes(TrainedLM(config, params, "other").to_bytes())
     with pytest.raises(UserError, match="not a trained M1"):
         codes_cli.m1_of_bytes(b"neither")
