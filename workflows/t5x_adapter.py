@@ -6,15 +6,11 @@ L = length of the rows, P = tokens of a prompt, N = new tokens.
 """
 
 import functools
-import math
-import re
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.core
 import flax.struct
-import gin
 import jax
 import jax.numpy as jnp
 import optax
@@ -25,10 +21,8 @@ from models.lm import DecoderLM, LMConfig
 from models.lm.decoding import Sampling, generate
 from models.training import OptimizerConfig, average, cross_entropy, lm_loss, optimizer_of, schedule_of
 from seqio_tasks.lm import add_examples_task, add_lm_task
-from shammie import files
-from shammie.errors import UserError, unknown
-from workflows import t5x_contract, t5x_errors
-from workflows.train import exchange
+from shammie.errors import UserError
+from workflows import t5x_checks, t5x_contract, t5x_errors
 
 try:
     from t5x import models as t5x_models  # pyright: ignore[reportMissingImports]
@@ -235,13 +229,13 @@ def lm_task(
     Raises:
         UserError: no data, a macro on the command line that nothing uses, or ids beyond the model's.
     """
-    _refuse_unused_macros()
+    t5x_checks.refuse_unused_macros()
     if rows not in ("windows", "examples"):
         raise UserError(f"rows is {rows!r}", "give 'windows' or 'examples'")
     if rows == "examples":
         task = add_examples_task(directory, shown_tokens=shown_tokens, extra_ids=extra_ids)
     else:
-        done = next((step for step in map(latest_step, filter(None, checkpoints)) if step is not None), 0)
+        done = next((step for step in map(t5x_checks.latest_step, filter(None, checkpoints)) if step is not None), 0)
         task = add_lm_task(
             directory,
             length=length,
@@ -260,24 +254,6 @@ def lm_task(
     return task.name
 
 
-def _refuse_unused_macros() -> None:
-    """Raises UserError for `--gin.NAME` words that nothing uses; gin itself takes a misspelt macro in silence."""
-    text = gin.config_str()
-    for word in sys.argv:
-        if found := re.match(r"--gin\.(\w+)=", word):
-            if not re.search(rf"%{found[1]}\b", text):
-                raise unknown("gin macro", found[1], sorted(set(re.findall(r"%([A-Z]\w*)", text))), "(nothing uses it)")
-
-
-def latest_step(path: str) -> int | None:
-    """The step of a T5X checkpoint, or of the newest whole one in a MODEL_DIR; None where there is none."""
-    places = [path.rstrip("/"), *(files.join(path, name) for name in files.list_directory(path))]
-    steps = {place: re.fullmatch(exchange.PREFIX + r"(\d+)", place.rpartition("/")[2]) for place in places}
-    # on a bucket an unfinished checkpoint has its final name already
-    whole = [int(one[1]) for place, one in steps.items() if one and exchange.is_whole(place)]
-    return max(whole, default=None)
-
-
 def partitioner(config: LMConfig, **settings: Any) -> Any:
     """T5X's PjitPartitioner, once the model's matrices are known to divide.
 
@@ -288,7 +264,7 @@ def partitioner(config: LMConfig, **settings: Any) -> Any:
     Raises:
         UserError: the devices or a matrix cannot be shared out so.
     """
-    check_partitions(
+    t5x_checks.check_partitions(
         config,
         num_partitions=settings.get("num_partitions"),
         submesh=settings.get("model_parallel_submesh"),
@@ -296,46 +272,6 @@ def partitioner(config: LMConfig, **settings: Any) -> Any:
         fixed=jax.local_device_count() if jax.default_backend() == "cpu" else None,
     )
     return t5x_partitioning.PjitPartitioner(**settings)
-
-
-def check_partitions(
-    config: LMConfig,
-    *,
-    num_partitions: int | None,
-    submesh: Sequence[int] | None,
-    devices: int,
-    fixed: int | None = None,
-) -> None:
-    """Raises UserError where matrices cannot be shared out as asked.
-
-    Args:
-        config: of the model.
-        num_partitions: devices that share each matrix, where there is no submesh.
-        submesh: their extents along x, y, z and cores.
-        devices: of all hosts.
-        fixed: what T5X takes instead of num_partitions: on processors, all devices of a process.
-    """
-    if num_partitions and submesh:
-        raise UserError(
-            f"NUM_PARTITIONS={num_partitions} has no effect beside SUBMESH={tuple(submesh)}", "set one of them to None"
-        )
-    name, shared = ("SUBMESH", math.prod(submesh)) if submesh else ("NUM_PARTITIONS", num_partitions or 1)
-    if fixed and not submesh:
-        if shared not in (1, fixed):
-            raise UserError(
-                f"NUM_PARTITIONS={shared}: on processors T5X shares matrices over all {fixed} devices of a process",
-                f"give {fixed}, or --gin.NUM_PARTITIONS=None --gin.SUBMESH='(1, {shared}, 1, 1)'",
-            )
-        shared = fixed
-    if devices % shared:
-        raise UserError(f"{name}: {shared} does not divide {devices} devices", f"choose a divisor: --gin.{name}")
-    for matrix in ("heads", "mlp_width", "vocab_size"):
-        size = getattr(config, matrix)
-        if size % shared:
-            raise UserError(
-                f"model.{matrix}={size} is no multiple of the {shared} devices that share a matrix",
-                f"make it {-(-size // shared) * shared}, or share out otherwise: --gin.{name}",
-            )
 
 
 def _register_optimizer_states() -> None:

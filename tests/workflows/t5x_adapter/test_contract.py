@@ -45,52 +45,6 @@ print(type(model.optimizer_def).__name__, model.FEATURE_CONVERTER_CLS.__name__)
     ]
 
 
-PARTITIONS = """
-from models.lm import LMConfig
-from shammie.errors import UserError
-from workflows.t5x_adapter import check_partitions
-model = LMConfig(vocab_size=128, heads=4, mlp_width=64)
-for settings in [
-    dict(num_partitions=3, submesh=None, devices=8), dict(num_partitions=4, submesh=None, devices=8),
-    dict(num_partitions=8, submesh=None, devices=8), dict(num_partitions=None, submesh=(2, 2, 1, 1), devices=8),
-    dict(num_partitions=4, submesh=(2, 2, 1, 1), devices=8), dict(num_partitions=3, submesh=None, devices=8, fixed=8),
-    dict(num_partitions=1, submesh=None, devices=4, fixed=4),
-    dict(num_partitions=None, submesh=(3, 1, 1, 1), devices=4),
-]:
-    try:
-        check_partitions(model, **settings)
-        print('well')
-    except UserError as error:
-        print(error)
-"""
-
-
-def test_partitions_that_do_not_divide_are_refused() -> None:
-    done = run_beside_stand_ins(PARTITIONS)
-    assert done.stdout.splitlines() == [
-        "NUM_PARTITIONS: 3 does not divide 8 devices; choose a divisor: --gin.NUM_PARTITIONS",
-        "well",
-        "model.heads=4 is no multiple of the 8 devices that share a matrix; make it 8, or share out otherwise:"
-        " --gin.NUM_PARTITIONS",
-        "well",
-        "NUM_PARTITIONS=4 has no effect beside SUBMESH=(2, 2, 1, 1); set one of them to None",
-        "NUM_PARTITIONS=3: on processors T5X shares matrices over all 8 devices of a process; give 8, or"
-        " --gin.NUM_PARTITIONS=None --gin.SUBMESH='(1, 3, 1, 1)'",
-        "well",
-        "SUBMESH: 3 does not divide 4 devices; choose a divisor: --gin.SUBMESH",
-    ], done.stderr[-1000:]
-
-
-def test_rows_go_on_behind_the_newest_whole_checkpoint(tmp_path: Path) -> None:
-    for name in ("checkpoint_20/state", "checkpoint_3/state", "checkpoint_40.orbax-checkpoint-tmp-1/state", "train"):
-        (tmp_path / name).mkdir(parents=True)
-    code = (
-        f"from workflows.t5x_adapter import latest_step as s; print(s({str(tmp_path)!r}), s('{tmp_path}/checkpoint_3'))"
-    )
-    done = run_beside_stand_ins(f"{code}\nprint(s('{tmp_path}/train'))")
-    assert done.stdout.split() == ["20", "3", "None"], done.stderr[-1000:]
-
-
 def test_another_t5x_is_told_in_one_line() -> None:
     def partitioner(num_partitions: int) -> None: ...
 
