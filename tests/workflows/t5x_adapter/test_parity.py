@@ -105,6 +105,25 @@ def test_one_step_has_the_same_loss_and_update(optimizer: OptimizerConfig, micro
         assert rms(update - expected) <= 1e-4 * rms(expected), name
 
 
+def test_microbatches_add_up_to_the_batchs_mean() -> None:
+    """Our optimizers do not see the scale of a gradient, so that the step's parity would not show it."""
+    from t5x import trainer  # pyright: ignore[reportMissingImports]
+
+    begun, _ = compute_for(ADAFACTOR).start(0)
+    params = jax.device_get(begun.params)
+    whole, parts = (t5x_trainer(ADAFACTOR, params, microbatches=count) for count in (None, 2))
+    gradients = [
+        flat(
+            trainer.accumulate_grads_microbatched(
+                one._model, one.train_state, t5x_batch(rows(0)), jax.random.key(0), count
+            )[0]
+        )
+        for one, count in ((whole, None), (parts, 2))
+    ]
+    for name, gradient in gradients[0].items():
+        assert rms(gradients[1][name] - gradient) <= 1e-4 * rms(gradient), name
+
+
 def test_our_adafactor_is_t5xs_for_20_steps() -> None:
     from flax.linen import partitioning
     from t5x import adafactor  # pyright: ignore[reportMissingImports]
