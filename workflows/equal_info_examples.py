@@ -8,6 +8,7 @@ parts a UTF-8 character, so an example may be up to 3 bytes short; the end is a 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from workflows.tokenizers import Tokenizer
 
 END_OF_TEXT = b"\x03"  # ASCII's own "end of text": one byte, UTF-8, and in no text that we know
 ENCODED_AT_ONCE = 1024
+T = TypeVar("T")
 
 
 def joined(texts: Iterable[bytes]) -> bytes:
@@ -95,7 +97,7 @@ def rows_of(
     The tally grows on the way, by whole examples.
     """
     for batch in batched(examples, ENCODED_AT_ONCE):
-        for example, ids in zip(batch, tokenizer.encode(batch), strict=True):
+        for example, ids in zip(batch, tokenizer.bodies(batch), strict=True):
             tally.examples += 1
             tally.text_bytes += len(example)
             tally.tokens += len(ids)
@@ -103,6 +105,12 @@ def rows_of(
             if len(ids) >= length:
                 tally.rows += 1
                 yield ids[:length], example
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """At most so many items, evenly spaced over all of them: neighbours are often pieces of one document."""
+    places = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[place] for place in places]
 
 
 def batched(items: Iterable[bytes], size: int) -> Iterator[list[bytes]]:

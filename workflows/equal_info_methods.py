@@ -23,11 +23,11 @@ def input_of(method: str) -> str | None:
     return "codes" if tokenizers.code_of(method) else None
 
 
-def m1_flops_per_byte(config: M1Config) -> float:
-    """What running M1 over a byte costs: 2 FLOPs for each weight of its products, logits included."""
+def m1_flops_per_byte(config: M1Config, *, logits: bool = True) -> float:
+    """What running M1 over a byte costs: 2 FLOPs for each weight of its products; the paper leaves the logits out."""
     if config.kind == "decoder":
-        return 2.0 * (config.decoder.block_parameters() + 257 * config.decoder.width)
-    return 2.0 * (6 * config.width**2 + 256 * config.width)
+        return 2.0 * (config.decoder.block_parameters() + 257 * config.decoder.width * logits)
+    return 2.0 * (6 * config.width**2 + 256 * config.width * logits)
 
 
 def vocab_size_of(method: str) -> int:

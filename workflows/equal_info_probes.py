@@ -9,7 +9,6 @@ of source and target do not overlap: special ids, the source's, the target's. Th
 with ends up to a fixed length; ends are read, never predicted. What differs from the paper: sizes and steps.
 """
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -25,7 +24,7 @@ from seqio_tasks.token_files import write_tokens
 from shammie.errors import UserError
 from shammie.files import remove, write_json
 from workflows.dag import Running
-from workflows.equal_info_examples import examples_of
+from workflows.equal_info_examples import examples_of, spread
 from workflows.equal_info_held_out import row_nats
 from workflows.equal_info_methods import vocab_size_of
 from workflows.tokenizers import BYTES, Tokenizer, of_bytes
@@ -103,23 +102,26 @@ class Rows:
         ids: int32 [n, length].
         vocab_size: ids of both sides together.
         predicted_from: the first id of the target's side.
-        left_out: texts whose tokens are more than others' by far, so that their rows would be too long.
     """
 
     ids: np.ndarray
     vocab_size: int
     predicted_from: int
-    left_out: int
+
+    def widened(self, length: int) -> "Rows":
+        """The same rows, as long as asked."""
+        more = length - self.ids.shape[1]
+        ids = np.pad(self.ids, ((0, 0), (0, more)), constant_values=END_OF_DOCUMENT_ID)
+        return replace(self, ids=ids)
 
 
-def rows_of(task: str, tokenizer: Tokenizer | None, texts: Sequence[bytes], length: int | None = None) -> Rows:
-    """Sources and targets of a task in one row of ids each.
+def rows_of(task: str, tokenizer: Tokenizer | None, texts: Sequence[bytes]) -> Rows:
+    """Sources and targets of a task in one row of ids each, all as long as the longest.
 
     Args:
         task: its name.
         tokenizer: of its method; None for bytes.
         texts: of one size.
-        length: of a row; None: what 99 of 100 texts need.
     """
     raw = of_bytes()
     target_rows = raw.encode(texts)
@@ -127,20 +129,17 @@ def rows_of(task: str, tokenizer: Tokenizer | None, texts: Sequence[bytes], leng
         sources: list[np.ndarray] = [np.zeros(0, np.int32)] * len(texts)
         sizes = SPECIAL_IDS, raw.vocab_size
     else:
-        sources, sizes = tokenizer.encode(texts), (tokenizer.vocab_size, raw.vocab_size)
+        sources, sizes = tokenizer.bodies(texts), (tokenizer.vocab_size, raw.vocab_size)
         if task.startswith("compress"):
             sources, target_rows, sizes = target_rows, sources, sizes[::-1]
     joined = [
         np.concatenate([source, [END_OF_DOCUMENT_ID], target + sizes[0] - SPECIAL_IDS])
         for source, target in zip(sources, target_rows, strict=True)
     ]
-    if length is None:
-        length = int(np.quantile([len(row) for row in joined], 0.99, method="higher"))
-    kept = [row for row in joined if len(row) <= length]
-    ids = np.full((len(kept), length), END_OF_DOCUMENT_ID, np.int32)
-    for place, row in zip(ids, kept, strict=True):
+    ids = np.full((len(joined), max(map(len, joined), default=0)), END_OF_DOCUMENT_ID, np.int32)
+    for place, row in zip(ids, joined, strict=True):
         place[: len(row)] = row
-    return Rows(ids, sizes[0] + sizes[1] - SPECIAL_IDS, sizes[0], len(joined) - len(kept))
+    return Rows(ids, sizes[0] + sizes[1] - SPECIAL_IDS, sizes[0])
 
 
 def run(running: Running) -> dict[str, Any]:
@@ -161,10 +160,13 @@ def run(running: Running) -> dict[str, Any]:
 
     def texts(split: str, most: int) -> list[bytes]:
         found = examples_of(Split(corpus, split), settings.text_bytes)
-        return list(itertools.islice((text for text in found if len(text) == settings.text_bytes), most))
+        return spread([text for text in found if len(text) == settings.text_bytes], most)
 
+    # every task is trained and measured on the same texts, however long their tokens
     rows = rows_of(task, tokenizer, texts("train", settings.train_texts))
-    test = rows_of(task, tokenizer, texts("test", settings.test_texts), rows.ids.shape[1])
+    test = rows_of(task, tokenizer, texts("test", settings.test_texts))
+    length = max(rows.ids.shape[1], test.ids.shape[1])
+    rows, test = rows.widened(length), test.widened(length)
     if not len(test.ids) or len(rows.ids) < settings.batch_size:
         raise UserError(f"{task}: {len(rows.ids)} rows are too few to train on", "give more text or shorter texts")
     made_with = f"{task} {tokenizer.made_with}" if tokenizer else task
@@ -207,9 +209,11 @@ def run(running: Running) -> dict[str, Any]:
         what=task,
     )
     points = [row for row in result.rows if "test_accuracy" in row]
+    accuracy, targets = points[-1]["test_accuracy"], int((test.ids >= test.predicted_from).sum())
     about = {
         "task": task,
-        "accuracy": points[-1]["test_accuracy"],
+        "accuracy": accuracy,
+        "accuracy_standard_error": math.sqrt(accuracy * (1 - accuracy) / targets),
         "nats": points[-1]["test_nats"],
         "chance_nats": math.log(rows.vocab_size - rows.predicted_from),
         "curve": [[row["step"], row["test_accuracy"], row["test_nats"]] for row in points],
@@ -217,7 +221,6 @@ def run(running: Running) -> dict[str, Any]:
         "row_tokens": int(rows.ids.shape[1]),
         "train_rows": len(rows.ids),
         "test_rows": len(test.ids),
-        "left_out": rows.left_out + test.left_out,
         "block_parameters": config.block_parameters(),
     }
     write_json(running.path("probe.json"), about)

@@ -216,6 +216,7 @@ class _Dag:
         step = Step(
             "examples",
             equal_info_table_steps.write_examples,
+            version=2,
             config={
                 "method": method,
                 "length": length,
@@ -259,6 +260,7 @@ class _Dag:
         return Step(
             "probe",
             equal_info_probes.run,
+            version=2,
             config={"task": task, "probes": self.settings.probes.to_json()},
             inputs=given,
             lasts=duration(self.settings.probes.flops(task) / LM_FLOPS_PER_S + LM_MEASURE_S),
@@ -278,6 +280,7 @@ class _Dag:
         return Step(
             "stability",
             equal_info_table_steps.measure_stability,
+            version=2,
             config={
                 "methods": list(settings.methods),
                 "test_mb": settings.lm.test_mb,
@@ -293,6 +296,7 @@ class _Dag:
         return Step(
             "noise",
             equal_info_table_steps.measure_noise,
+            version=2,
             config={**noise, "test_mb": settings.lm.test_mb},
             inputs={"corpus": self.corpus, "m1": self.m1},
             code=("models.equal_info.noise",),

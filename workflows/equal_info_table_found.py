@@ -68,12 +68,13 @@ class Found:
     example_bytes: int
 
 
-def cell_of(runs: Sequence[Measures], m1_flops: float) -> Cell:
+def cell_of(runs: Sequence[Measures], m1_flops: float, paper_m1_flops: float | None = None) -> Cell:
     """One cell from what was measured with each seed.
 
     Args:
         runs: each seed's cell.json, the first seed first.
         m1_flops: FLOPs of M1 for a byte; 0 where it does not run.
+        paper_m1_flops: the same as the paper counts them, without logits; None: as many.
     """
     good = [run for run in runs if run["runs"]]
     if not good:
@@ -84,7 +85,7 @@ def cell_of(runs: Sequence[Measures], m1_flops: float) -> Cell:
         bits_per_byte=float(np.mean(bits)),
         half_range=(max(bits) - min(bits)) / 2 if len(bits) > 1 else None,
         exact_bits_per_byte=float(np.mean(exact)) if None not in exact else None,
-        paper_flops_per_byte=good[0]["paper_flops_per_byte"] + m1_flops,
+        paper_flops_per_byte=good[0]["paper_flops_per_byte"] + (m1_flops if paper_m1_flops is None else paper_m1_flops),
         flops_per_byte=good[0]["flops_per_byte"] + m1_flops,
         one=good[0],
     )
@@ -97,8 +98,10 @@ def load(running: Running) -> Found:
     m1_of = running.step.inputs["m1"]
     assert isinstance(m1_of, Step)
     settings: Any = m1_of.config["m1"]
-    m1["flops_per_byte"] = m1_flops_per_byte(M1Config(**{**settings, "decoder": LMConfig(**settings["decoder"])}))
-    m1_flops = {m: m1["flops_per_byte"] * runs for m, runs in zip(methods, config["runs_m1"], strict=True)}
+    m1_config = M1Config(**{**settings, "decoder": LMConfig(**settings["decoder"])})
+    m1["flops_per_byte"] = m1_flops_per_byte(m1_config)
+    each = m1["flops_per_byte"], m1_flops_per_byte(m1_config, logits=False)
+    m1_flops = {m: [one * runs for one in each] for m, runs in zip(methods, config["runs_m1"], strict=True)}
     whole: dict[tuple[str, str], list[Measures]] = {}
     halves: dict[str, list[Measures]] = {}
     full_length = max(about["length"] for about in config["cells"])
@@ -115,8 +118,8 @@ def load(running: Running) -> Found:
             method: read_json(join(running.input(f"examples_{number}"), "examples.json"))
             for number, method in enumerate(methods)
         },
-        cells={key: cell_of(runs, m1_flops[key[0]]) for key, runs in whole.items()},
-        halves={method: cell_of(runs, m1_flops[method]) for method, runs in halves.items()},
+        cells={key: cell_of(runs, *m1_flops[key[0]]) for key, runs in whole.items()},
+        halves={method: cell_of(runs, *m1_flops[method]) for method, runs in halves.items()},
         probes=[
             read_json(join(running.input(f"probe_{number}"), "probe.json")) for number in range(len(config["probes"]))
         ],

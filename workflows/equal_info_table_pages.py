@@ -252,7 +252,7 @@ def _probes(page: Page, found: Found) -> None:
         [
             [
                 probe["task"],
-                f"{probe['accuracy']:.2%}",
+                f"{probe['accuracy']:.2%} ± {probe['accuracy_standard_error']:.2%}",
                 f"{probe['nats']:.3f}",
                 f"{probe['chance_nats']:.3f}",
                 f"{theirs:.1%}" if (theirs := equal_info_paper.PROBES.get(probe["task"])) else "",

@@ -18,7 +18,7 @@ from shammie.errors import UserError
 from shammie.files import join, list_directory, read_bytes, read_json, remove, write_json
 from workflows.corpus import SPLITS
 from workflows.dag import Running
-from workflows.equal_info_examples import END_OF_TEXT, Tally, examples_of, first_bytes, rows_of
+from workflows.equal_info_examples import END_OF_TEXT, Tally, examples_of, first_bytes, rows_of, spread
 from workflows.equal_info_held_out import Examples
 from workflows.equal_info_methods import loaded, made
 from workflows.equal_info_steps import is_utf8
@@ -161,7 +161,7 @@ def measure_stability(running: Running) -> dict[str, Any]:
     around = config["context_bytes"]
     places = [(text, text.find(config["word"].encode())) for text in texts]
     contexts = [text[max(0, at - around) : at + around] for text, at in places if at >= 0][: config["contexts"]]
-    documents = [text for text in examples_of(texts, config["document_bytes"])][: config["documents"]]
+    documents = spread(list(examples_of(texts, config["document_bytes"])), config["documents"])
     told = {}
     with running.progress("stability", len(config["methods"]), "methods") as progress:
         for number, method in enumerate(config["methods"]):
@@ -198,9 +198,10 @@ def measure_noise(running: Running) -> dict[str, Any]:
     config = running.config
     m1 = M1.from_bytes(read_bytes(join(running.input("m1"), "m1.bin")))
     size, count = config["text_bytes"], config["texts"]
-    stream = b"".join(examples_of(Split(running.input("corpus"), "test", config["test_mb"]), size))
-    count = min(count, len(stream) // size)
-    texts = np.frombuffer(stream, np.uint8)[: count * size].reshape(count, size)
+    found = examples_of(Split(running.input("corpus"), "test", config["test_mb"]), size)
+    chosen = spread([text for text in found if len(text) == size], count)
+    count = len(chosen)
+    texts = np.frombuffer(b"".join(chosen), np.uint8).reshape(count, size)
     tables = noise.tables_of(m1, texts)
     delay = CODES["delay"]
 
@@ -232,7 +233,11 @@ def measure_noise(running: Running) -> dict[str, Any]:
         if isinstance(whole_numbers, FixedM1):  # the paper's decoder has none
             told = noise.tables_read(whole_numbers, texts)
             harm = noise.damage(told, noise.tables_read(whole_numbers, texts, rows=1), texts)
-            rows.append({"source": "whole numbers, one by one", **asdict(harm), "wrong_windows": 0.0})
+            # encoded together, decoded one by one: the share of texts that do not come back
+            codec = build_stream(StreamSpec("windows", 8, 16), m1, texts[0])
+            back = [codec.decode(codes) for codes in codec.encode_batch(chosen)]
+            lost = sum(one != text for one, text in zip(back, chosen, strict=True)) / count
+            rows.append({"source": "whole numbers, one by one", **asdict(harm), "wrong_windows": lost})
             progress.advance(note="whole numbers")
     write_json(running.path("noise.json"), {"text_bytes": size, "texts": count, "rows": rows})
     return {"sources": len(rows)}

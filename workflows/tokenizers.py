@@ -17,7 +17,7 @@ gin and in reports:
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from models.equal_info.plain import BYTES, BytesCodec
 from models.equal_info.sentencepieces import LEAST_VOCABULARY, MOST_VOCABULARY, SENTENCEPIECE, SentencePieceCodec
 from models.equal_info.streams.build import stream_codec
 from models.equal_info.streams.codec import StreamCodec
+from models.equal_info.streams.pieces import TRAILER_BYTES
 from models.equal_info.streams.spec import SCHEMES, WINDOWED, StreamSpec, spec_of_stream
 from shammie.errors import UserError, unknown
 from workflows.compare_codes import spec_of
@@ -49,6 +50,7 @@ class Tokenizer:
         encode: documents to their ids, without the end; int32 [tokens] each.
         decode: ids of text to bytes; as much as they decide where a stream's are cut, or drawn by a model.
         window_tokens: tokens after which a window begins at a token's start again; 1 where there are no windows.
+        trailer_tokens: at a text's end that tell its length and say nothing of its content.
     """
 
     name: str
@@ -57,6 +59,11 @@ class Tokenizer:
     encode: Callable[[Sequence[bytes]], list[np.ndarray]]
     decode: Callable[[np.ndarray], bytes]
     window_tokens: int = 1
+    trailer_tokens: int = 0
+
+    def bodies(self, texts: Sequence[bytes]) -> list[np.ndarray]:
+        """What `encode` gives, without what only tells a text's length: for texts whose size is known."""
+        return [ids[: max(0, len(ids) - self.trailer_tokens)] for ids in self.encode(texts)]
 
 
 def code_of(method: str) -> str | None:
@@ -131,7 +138,9 @@ def load_stream(data: bytes) -> StreamCodec:
 
 def of_stream(method: str, codec: StreamCodec) -> Tokenizer:
     """A stream's tokenizer."""
-    return _tokenizer(method, codec, codec.fingerprint, max(1, codec.spec.window_tokens.numerator))
+    plain = _tokenizer(method, codec, codec.fingerprint, max(1, codec.spec.window_tokens.numerator))
+    ends_in_length = codec.scheme in ("ac", "static_ac")
+    return replace(plain, trailer_tokens=TRAILER_BYTES * 8 // codec.spec.token_bits if ends_in_length else 0)
 
 
 def of_codec(method: str, codec: Codec) -> Tokenizer:

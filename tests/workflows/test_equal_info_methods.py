@@ -49,3 +49,10 @@ def test_m1_costs_two_flops_for_each_weight_of_its_products() -> None:
     assert m1_flops_per_byte(config) == 2 * matrices
     paper = M1Config(kind="decoder", decoder=LMConfig())
     assert m1_flops_per_byte(paper) == pytest.approx(6.4e6, rel=0.02)
+
+
+def test_the_paper_counts_m1_without_its_logits() -> None:
+    """arXiv:2404.03626 section 3.8: 2 x 3M parameters; the counted blocks of 3m are 3.15M."""
+    config = M1Config(kind="decoder", decoder=LMConfig())
+    assert m1_flops_per_byte(config, logits=False) == pytest.approx(6e6, rel=0.05)
+    assert m1_flops_per_byte(config) - m1_flops_per_byte(config, logits=False) == 2 * 257 * 256

@@ -5,15 +5,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.equal_info.ids import END_OF_DOCUMENT_ID
+from models.equal_info.streams.build import stream_codec
+from models.equal_info.streams.spec import StreamSpec
 from models.lm import LMConfig
 from models.training import OptimizerConfig
 from shammie.errors import UserError
 from shammie.files import read_json
-from workflows import equal_info_probes, tokenizers
+from workflows import equal_info_probes
 from workflows.dag import Running, Step
+from workflows.equal_info_examples import spread
 from workflows.equal_info_probes import ProbeSettings, method_of, rows_of
 from workflows.parquet_corpus import CorpusWriter
-from workflows.tokenizers import Tokenizer
+from workflows.tokenizers import Tokenizer, of_stream
 
 DOUBLE = Tokenizer(  # each byte twice: ids 2 to 257
     "double",
@@ -27,7 +31,7 @@ DOUBLE = Tokenizer(  # each byte twice: ids 2 to 257
 def test_decompression_reads_tokens_and_writes_bytes_in_ids_of_their_own() -> None:
     rows = rows_of("decompress double", DOUBLE, [b"\x00\x01", b"\x05\xff"])
     assert rows.ids.tolist() == [[2, 2, 3, 3, 1, 258, 259], [7, 7, 257, 257, 1, 263, 513]]
-    assert (rows.vocab_size, rows.predicted_from, rows.left_out) == (514, 258, 0)
+    assert (rows.vocab_size, rows.predicted_from) == (514, 258)
 
 
 def test_compression_is_the_other_way_round_and_bytes_have_no_source() -> None:
@@ -39,17 +43,35 @@ def test_compression_is_the_other_way_round_and_bytes_have_no_source() -> None:
     assert (alone.vocab_size, alone.predicted_from) == (258, 2)
 
 
-def test_rows_of_one_length_are_filled_with_ends_and_the_longest_are_left_out() -> None:
-    spec = tokenizers.stream_of_method("gzip/8")
-    assert spec
-    gzip = tokenizers.of_stream("gzip/8", tokenizers.build_stream(spec, None, np.zeros(0, np.uint8)))
-    texts = [b"abcdefgh", b"aaaaaaaa"]
+def test_rows_are_as_long_as_the_longest_and_all_texts_are_kept() -> None:
+    gzip = of_stream("gzip/8", stream_codec(StreamSpec("gzip", 8)))
+    texts = [b"a" * 40, bytes(range(40))]
+    sizes = [len(ids) + 1 + 40 for ids in gzip.encode(texts)]
     rows = rows_of("decompress gzip/8", gzip, texts)
-    sizes = [len(ids) + 1 + 8 for ids in gzip.encode(texts)]
     assert rows.ids.shape == (2, max(sizes))
-    assert rows.ids[1].tolist()[min(sizes) :] == [1] * (max(sizes) - min(sizes))
-    short = rows_of("decompress gzip/8", gzip, texts, min(sizes))
-    assert (len(short.ids), short.left_out) == (1, 1)
+    assert rows.ids[0, sizes[0] :].tolist() == [END_OF_DOCUMENT_ID] * (max(sizes) - sizes[0])
+    wider = rows.widened(max(sizes) + 3)
+    assert wider.ids[:, : max(sizes)].tolist() == rows.ids.tolist()
+    assert wider.ids[:, max(sizes) :].tolist() == [[END_OF_DOCUMENT_ID] * 3] * 2
+
+
+def test_what_only_tells_a_texts_length_is_no_target() -> None:
+    """Texts of a probe have one size: an arithmetic coder's trailer would be the same in every row."""
+    text = np.random.default_rng(0).integers(97, 101, (50, 64)).astype(np.uint8)
+    for bits in (8, 16):
+        codec = stream_codec(StreamSpec("static_ac", bits), text=text.reshape(-1))
+        tokenizer = of_stream(f"static_ac/{bits}", codec)
+        rows = rows_of(f"compress static_ac/{bits}", tokenizer, [row.tobytes() for row in text])
+        targets = [row[row >= rows.predicted_from] for row in rows.ids]
+        assert len({tuple(one[-2:]) for one in targets}) > 10
+        whole = tokenizer.encode([text[0].tobytes()])[0]
+        assert len(targets[0]) == len(whole) - 32 // bits
+        assert tokenizer.bodies([b""])[0].tolist() == []
+
+
+def test_texts_come_from_all_of_a_split() -> None:
+    assert spread(list(range(100)), 4) == [0, 33, 66, 99]
+    assert spread([5, 6], 9) == [5, 6]
 
 
 @pytest.mark.parametrize("task", ["decompres ac/8", "compress", "decompress ", "byte"])

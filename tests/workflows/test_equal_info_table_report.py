@@ -50,7 +50,7 @@ def _found(methods: list[str] | None = None) -> Found:
         "word_sequences": 3, "word_contexts": 40, "repeated_share": 0.345,
     }  # fmt: skip
     noise = {"source": "bfloat16 logits", "changed_tables": 0.9, "wrong_texts": 1.0, "right_bytes": 1.5}
-    probe = {"task": "decompress ac/8", "accuracy": 0.77, "nats": 0.8, "chance_nats": 5.545, "text_bytes": 1024}
+    probe = {"task": "decompress ac/8", "accuracy": 0.77, "accuracy_standard_error": 0.01, "nats": 0.8, "chance_nats": 5.545, "text_bytes": 1024}
     return Found(
         methods=methods,
         sizes=[("25m", "25m"), ("113m", "113m")],
@@ -76,6 +76,7 @@ def test_a_cell_is_the_mean_over_seeds_and_one_that_diverged_is_left_out() -> No
     assert cell.half_range == pytest.approx(0.1)
     assert cell.exact_bits_per_byte == pytest.approx(1.4)
     assert (cell.paper_flops_per_byte, cell.flops_per_byte) == (56e6, 66e6)
+    assert cell_of([_run(1.2)], 6e6, 5e6).paper_flops_per_byte == cell.paper_flops_per_byte - 1e6
     assert cell_of([_run(1.2)], 0.0).half_range is None is cell_of([_run(1.2)], 0.0).exact_bits_per_byte
     assert cell_of([{"runs": []}], 6e6) == Cell(None, None, None, None, None, {})
 
