@@ -134,20 +134,22 @@ def load(running: Running) -> Found:
 def structural_shares(found: Found) -> dict[str, float]:
     """By 16-bit method trained at half the length: the share of its gain over 8 bits that seeing more text is not.
 
-    Table 6: (8 bits - 16 bits at as many bytes) / (8 bits - 16 bits at as many tokens).
+    Table 6: (8 bits - 16 bits at as many bytes) / (8 bits - 16 bits at as many tokens). A method that gains nothing
+    has none.
     """
     size, shares = found.sizes[0][0], {}
     for method, half in found.halves.items():
         names = (f"{method.removesuffix('/16')}/8", method)
         eight, whole = (cell.bits_per_byte if (cell := found.cells.get((name, size))) else None for name in names)
-        if eight is not None and whole is not None and half.bits_per_byte is not None and eight != whole:
+        if eight is not None and whole is not None and half.bits_per_byte is not None and whole < eight:
             shares[method] = (eight - half.bits_per_byte) / (eight - whole)
     return shares
 
 
 def learned_nothing(found: Found, method: str, cell: Cell) -> bool:
-    """Whether a cell's bits per byte are what frequencies alone give."""
-    bits = found.examples[method]["uniformity"]["unigram_bits_per_byte"]
+    """Whether a cell's bits per byte are what frequencies alone give, those of training text or all the same."""
+    about = found.examples[method]["uniformity"]
+    bits = min(about["uniform_bits_per_byte"], about["unigram_bits_per_byte"])  # of rare tokens frequencies say less
     return cell.bits_per_byte is not None and cell.bits_per_byte > NOTHING_LEARNED * bits
 
 

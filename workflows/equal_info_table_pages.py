@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from workflows import equal_info_paper
-from workflows.equal_info_paper import row_of
+from workflows.equal_info_paper import OTHER_RULE_MEANS, as_printed, mark_of, row_of
 from workflows.equal_info_table_found import Cell, Found, shown_bits, structural_shares
 from workflows.report import Page, new_figure
 
@@ -53,7 +53,7 @@ def add_sections(page: Page, found: Found) -> None:
     _cells(page, found)
     page.section("Make it again")
     page.command(
-        "shammie run equal_info --gin_file gin/equal_info/paper_table_small.gin     # this scale, 2 cores\n"
+        "shammie run equal_info --gin_file gin/equal_info/paper_table_small.gin     # small models, 2 cores\n"
         "shammie plan equal_info --gin_file gin/equal_info/paper_table.gin          # the paper's grid"
     )
 
@@ -66,16 +66,16 @@ def _bits(page: Page, found: Found) -> None:
     page.section(
         "Bits per byte",
         "The mean loss of the first tokens of held-out examples, times the tokens per byte of whole ones (section "
-        "3.8). Beside each size stands the paper's number: other text, other scale.",
+        "3.8). Beside each size stands the paper's number: its own text and models.",
     )
     rows = []
     for method in found.methods:
         paper = row_of(method)
         row: list[Any] = [method, paper.name if paper else "", f"{found.examples[method]['bytes_per_token']:.2f}"]
-        row.append(_number(paper.bytes_per_token if paper else None, 2))
+        row.append(as_printed(paper, paper and paper.bytes_per_token))
         for name, size in found.sizes:
             row.append(shown_bits(found, method, found.cells.get((method, name))))
-            row.append(_number(paper.bits(size) if paper else None, 2))
+            row.append(as_printed(paper, paper and paper.bits(size)))
         rows.append(row)
     pairs = [[f"{name}: bits/byte", f"paper {size}"] for name, size in found.sizes]
     page.table(
@@ -85,7 +85,7 @@ def _bits(page: Page, found: Found) -> None:
         caption="= : no better than how often each token occurs, so nothing was learned. ± is half the range of seeds. "
         "Windows of 24 bits and more stand beside the paper's own rule, ours (its Delay idea) is lossless and less "
         "dense; SentencePiece beside its Unigram of 32,000 pieces. greedy_windows loses text, so its bits per byte are "
-        "no code length.",
+        f"no code length. {OTHER_RULE_MEANS}.",
     )
 
 
@@ -135,15 +135,15 @@ def _flops(page: Page, found: Found) -> None:
             theirs = paper.flops_per_byte(size) if paper else None
             row.append(f"{cell.paper_flops_per_byte / 1e6:.3f}" if cell and cell.paper_flops_per_byte else "")
             row.append(f"{cell.flops_per_byte / 1e6:.3f}" if cell and cell.flops_per_byte else "")
-            row.append(f"{theirs / 1e6:.1f}" if theirs else "")
+            row.append(f"{theirs / 1e6:,.1f}{mark_of(paper)}" if theirs else "")
         rows.append(row)
     columns = [[f"{name}: as the paper counts", "all products", f"paper {size}"] for name, size in found.sizes]
     page.table(
         ["method", *itertools.chain(*columns)],
         rows,
         ours=[is_ours(method) for method in found.methods],
-        caption="The paper's way leaves out softmax and attention. With models this small the softmax over 65,538 ids "
-        "costs many times what the blocks do.",
+        caption="The paper's way leaves out softmax and attention. The smaller a model and the larger its vocabulary, "
+        f"the larger is the softmax's share of all products. {OTHER_RULE_MEANS}.",
     )
 
 
@@ -161,8 +161,8 @@ def _uniformity(page: Page, found: Found) -> None:
                 method,
                 _number(about["uniform_bits_per_byte"]),
                 _number(about["unigram_bits_per_byte"]),
-                _number(paper.uniform_bits if paper else None),
-                _number(paper.unigram_bits if paper else None),
+                as_printed(paper, paper and paper.uniform_bits),
+                as_printed(paper, paper and paper.unigram_bits),
             ]
         )
     page.table(
@@ -170,7 +170,8 @@ def _uniformity(page: Page, found: Found) -> None:
         rows,
         ours=[is_ours(method) for method in found.methods],
         caption="Unigram: held-out tokens by their frequencies in training text; where tokens are many and text is "
-        "little it can be above uniform.",
+        "little it can be above uniform. "
+        f"{OTHER_RULE_MEANS}.",
     )
 
 
@@ -284,8 +285,8 @@ def _stability(page: Page, found: Found) -> None:
         "How stable tokens are",
         f"One sentence behind {first['prefixes']} different words: the edit distance between two token sequences "
         f"(section 6.1). The sequences that cover one word in {first['word_contexts']} contexts (Table 7). Of the "
-        "tokens in 20 documents the share that occurs more than once (appendix D.8; the paper's 16-bit windows: "
-        f"{equal_info_paper.REPEATED_SHARE:.1%}).",
+        "tokens in a few held-out documents the share that occurs more than once (appendix D.8; the paper's 16-bit "
+        f"windows: {equal_info_paper.REPEATED_SHARE:.1%}).",
     )
     page.table(
         ["method", "edit distance, tokens", "share of the sequence", "sequences of the word", "tokens seen again"],
@@ -360,4 +361,6 @@ def _cells(page: Page, found: Found) -> None:
         ["method", "size", "bits/byte", "exact", "bits/token", "accuracy", "text, MB", "epochs", "training FLOPs"],
         rows,
         ours=[is_ours(row[0]) for row in rows],
+        caption="A fixed number of tokens covers more bytes of text that compresses well. So the exact numbers are of "
+        "slightly other text for each method, and lower for dense ones.",
     )

@@ -6,7 +6,7 @@ from shammie.files import write_bytes, write_json
 from workflows import equal_info_table_pages
 from workflows.bench.table import Table
 from workflows.dag import Running
-from workflows.equal_info_paper import row_of
+from workflows.equal_info_paper import OTHER_RULE_MEANS, as_printed, mark_of, row_of
 from workflows.equal_info_table_found import Found, load, shown_bits, structural_shares
 from workflows.report import Page
 
@@ -60,42 +60,57 @@ def terminal_tables(found: Found) -> list[Table]:
     for method in found.methods:
         paper = row_of(method)
         bits.append(
-            [method, beside(f"{found.examples[method]['bytes_per_token']:.2f}", paper and paper.bytes_per_token)]
+            [
+                method,
+                beside(
+                    f"{found.examples[method]['bytes_per_token']:.2f}",
+                    as_printed(paper, paper and paper.bytes_per_token),
+                ),
+            ]
         )
         flops.append([method])
         for name, size in found.sizes:
             cell = found.cells.get((method, name))
-            bits[-1].append(beside(shown_bits(found, method, cell), paper and paper.bits(size)))
+            bits[-1].append(beside(shown_bits(found, method, cell), as_printed(paper, paper and paper.bits(size))))
             cost, theirs = cell and cell.paper_flops_per_byte, paper and paper.flops_per_byte(size)
-            flops[-1].append(beside(f"{cost / 1e6:.3g}" if cost else "", theirs and theirs / 1e6))
+            flops[-1].append(beside(_millions(cost), _millions(theirs) + mark_of(paper) if theirs else ""))
     stands = ", ".join(f"{name} beside the paper's {size}" for name, size in found.sizes)
     return [
         Table(
-            "arXiv:2404.03626's table at another scale; in brackets the paper's numbers, on C4 and far larger models",
+            "arXiv:2404.03626's table; in brackets the paper's numbers, on C4 and with its own models",
             ["method", "bytes/token", *(f"{name}: bits/byte" for name, _ in found.sizes)],
             bits,
-            notes=[stands, "= has learned nothing beyond how often each token occurs; ± half the range of seeds"],
+            notes=[
+                stands,
+                "= has learned nothing beyond how often each token occurs; ± half the range of seeds",
+                OTHER_RULE_MEANS,
+            ],
         ),
         Table(
             "Millions of FLOPs per byte, as the paper counts them: 2 for each parameter in blocks, and M1's",
             ["method", *(f"{name}: MFLOPs/byte" for name, _ in found.sizes)],
             flops,
+            notes=[OTHER_RULE_MEANS],
         ),
     ]
 
 
-def beside(ours: str, theirs: float | None) -> str:
+def beside(ours: str, theirs: str) -> str:
     """Ours (theirs)."""
-    return f"{ours} ({theirs:.3g})".strip() if theirs else ours
+    return f"{ours} ({theirs})".strip() if theirs else ours
+
+
+def _millions(flops: float | None) -> str:
+    return f"{float(f'{flops / 1e6:.3g}'):,.10g}" if flops else ""  # 3 digits, without an exponent
 
 
 def page(found: Found) -> Page:
     """The page."""
     out = Page(
-        "The paper's table at another scale",
+        "The paper's table",
         f"Text: {found.corpus['corpus']}, {found.corpus['corpus_bytes'] / 1e6:.1f} MB. Every method reads the first "
         f"tokens of the same examples of {found.example_bytes:,} bytes, as many tokens and steps each, as in "
-        "arXiv:2404.03626; its own numbers, on web text and far larger models, stand beside ours for their order.",
+        "arXiv:2404.03626; its own numbers, on web text and with its own models, stand beside ours for their order.",
     )
     equal_info_table_pages.add_sections(out, found)
     return out

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from workflows.equal_info_paper import ROWS, SIZES, row_of
+from workflows.equal_info_paper import ROWS, SIZES, mark_of, row_of
 from workflows.equal_info_table_found import Cell, Found, cell_of, learned_nothing, structural_shares
 from workflows.equal_info_table_report import page, result, terminal_tables
 
@@ -50,7 +50,14 @@ def _found(methods: list[str] | None = None) -> Found:
         "word_sequences": 3, "word_contexts": 40, "repeated_share": 0.345,
     }  # fmt: skip
     noise = {"source": "bfloat16 logits", "changed_tables": 0.9, "wrong_texts": 1.0, "right_bytes": 1.5}
-    probe = {"task": "decompress ac/8", "accuracy": 0.77, "accuracy_standard_error": 0.01, "nats": 0.8, "chance_nats": 5.545, "text_bytes": 1024}
+    probe = {
+        "task": "decompress ac/8",
+        "accuracy": 0.77,
+        "accuracy_standard_error": 0.01,
+        "nats": 0.8,
+        "chance_nats": 5.545,
+        "text_bytes": 1024,
+    }
     return Found(
         methods=methods,
         sizes=[("25m", "25m"), ("113m", "113m")],
@@ -76,7 +83,7 @@ def test_a_cell_is_the_mean_over_seeds_and_one_that_diverged_is_left_out() -> No
     assert cell.half_range == pytest.approx(0.1)
     assert cell.exact_bits_per_byte == pytest.approx(1.4)
     assert (cell.paper_flops_per_byte, cell.flops_per_byte) == (56e6, 66e6)
-    assert cell_of([_run(1.2)], 6e6, 5e6).paper_flops_per_byte == cell.paper_flops_per_byte - 1e6
+    assert cell_of([_run(1.2)], 6e6, 5e6).paper_flops_per_byte == 55e6
     assert cell_of([_run(1.2)], 0.0).half_range is None is cell_of([_run(1.2)], 0.0).exact_bits_per_byte
     assert cell_of([{"runs": []}], 6e6) == Cell(None, None, None, None, None, {})
 
@@ -95,10 +102,33 @@ def test_the_papers_own_numbers_beside_themselves() -> None:
     assert "25m beside the paper's 25m" in table.notes[0]
 
 
+def test_the_papers_numbers_are_shown_as_it_prints_them_and_marked_where_its_method_differs() -> None:
+    found = Found(**{**vars(_found()), "sizes": [("25m", "403m"), ("113m", "2b")]})
+    table, flops = terminal_tables(found)
+    rows = {row[0]: [*row, *costs[1:]] for row, costs in zip(table.rows, flops.rows, strict=True)}
+    assert rows["windows:24/8"][1:3] == ["3.15 (3.15*)", "(1.394*)"]
+    assert rows["ac/16"][1] == "10.98 (10.98)"
+    assert rows["bytes"][4:] == ["50 (806)", "226 (4,000)"]
+    assert rows["windows:16/8"][3] == "1.250 (1.00)"
+    for one in (table, flops):
+        assert "its greedy windows, which lose text" in one.notes[-1]
+    shown = page(found).render()
+    for number in ("1.394*", "1.249*", "1.748*", "1.697*", "1.501*", "10.98", "4,000.0", "2.292*"):
+        assert f"<td>{number}</td>" in shown
+    assert "greedy windows, which lose text" in shown
+    marked = [mark_of(row_of(f"sentencepiece_unigram:{pieces}")) for pieces in (2048, 32000)]
+    assert marked == ["*", ""]
+
+
 def test_nothing_is_learned_where_frequencies_alone_do_as_well() -> None:
     found = _found(["ac/8", "bytes"])
     assert learned_nothing(found, "ac/8", found.cells["ac/8", "25m"])
     assert not learned_nothing(found, "bytes", found.cells["bytes", "25m"])
+    # tokens so rare that their frequencies say less than nothing
+    about = {"uniform_bits_per_byte": 1.4, "unigram_bits_per_byte": 2.0}
+    rare = Found(**{**vars(found), "examples": {"ac/8": {"bytes_per_token": 5.0, "uniformity": about}}})
+    assert learned_nothing(rare, "ac/8", cell_of([_run(1.4)], 0))
+    assert not learned_nothing(rare, "ac/8", cell_of([_run(1.3)], 0))
 
 
 def test_the_share_of_structure_is_the_papers_for_its_numbers() -> None:
@@ -112,6 +142,10 @@ def test_the_share_of_structure_is_the_papers_for_its_numbers() -> None:
     assert structural_shares(found)["windows:16/16"] == pytest.approx(0.84, abs=0.005)
     assert result(found)["windows_16_16_structural_share"] == structural_shares(found)["windows:16/16"]
     assert "84%" in page(found).render()
+    cells["windows:16/16", "25m"] = cell_of([_run(1.5)], 0)  # nothing is gained
+    assert structural_shares(found) == {}
+    assert "windows_16_16_structural_share" not in result(found)
+    assert "<td>1.500</td><td></td>" in page(found).render().replace("\n", "")
 
 
 def test_the_result_is_flat_and_counts_what_diverged() -> None:

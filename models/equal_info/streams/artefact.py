@@ -63,6 +63,8 @@ def unpack(
         raise UserError(f"{name} is damaged: its checksum does not match", "copy it again from where it was made")
     try:
         header = json.loads(data[_HEAD.size : _HEAD.size + header_bytes])
+        if not isinstance(header, dict) or not isinstance(header.get("notes"), dict | None):
+            raise ValueError("its header, or what it notes, is no JSON object")
         about = [(str(key), _dtype(dtype), tuple(map(_size, shape))) for key, dtype, shape in header.pop("arrays")]
         sizes = [dtype.itemsize * int(np.prod(shape, dtype=object)) for _, dtype, shape in about]
         if sum(sizes) > MOST_BYTES:
@@ -75,7 +77,7 @@ def unpack(
             key: np.frombuffer(body[end - size : end], dtype).reshape(shape).astype(dtype.newbyteorder("="))
             for (key, dtype, shape), size, end in zip(about, sizes, ends, strict=True)
         }
-    except (ValueError, KeyError, TypeError, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, zlib.error) as error:
         raise UserError(f"{name} is not a valid {kind}: {error}", _CURE) from error
 
 

@@ -221,6 +221,9 @@ class StreamCodec(TextCodec):
 
 
 def _spec_of(header: dict[str, Any]) -> StreamSpec:
+    for name, kind in (("stream", str), ("piece_bytes", int), ("model", str)):
+        if type(header[name]) is not kind:
+            raise ValueError(f"its {name} is {header[name]!r}")
     spec = spec_of_stream(header["stream"])
     if spec is None:
         raise ValueError(f"there is no stream {header['stream']!r}")

@@ -47,7 +47,7 @@ class StreamSpec:
                 )
         elif (self.window_bits, self.reset_windows) != (0, 1):
             raise UserError(f"{self.scheme} has no windows", f"write {self.scheme}/{self.token_bits}")
-        if self.reset_windows < 0:
+        if not 0 <= self.reset_windows < 1 << 31:  # it is counted in the kernels' integers
             raise UserError(f"a reset every {self.reset_windows} windows", f"give 1 or more, or {NEVER}")
         if not 1 <= self.piece_bytes < 1 << 24:
             raise UserError(f"pieces of {self.piece_bytes} bytes", "give 1 to 16 million bytes")

@@ -10,6 +10,7 @@ from models.equal_info.streams.lockstep import LANES, in_lockstep
 from models.equal_info.streams.models import Model
 from models.equal_info.streams.pieces import shared
 from models.equal_info.streams.windows import Rule
+from shammie.errors import UserError
 from shammie.jit import compiled
 
 UNBOUNDED = np.zeros(0, np.int64)
@@ -71,7 +72,7 @@ def encode_texts(
         Codes uint16 [windows, L], lengths in bytes int32 [windows], and int64 [T + 1], where each text's begin.
 
     Raises:
-        ValueError: the first bytes of a text did not come back, however short their windows.
+        UserError: the first bytes of a text did not come back, however short their windows.
     """
     verifier = verifier or model
     longest = UNBOUNDED
@@ -99,7 +100,10 @@ def _shorten(
     while lengths[window] == 1:
         window -= 1
         if window < bounds[text]:
-            raise ValueError("M1 did not say the same twice: the first byte of a text did not come back")
+            raise UserError(
+                "M1 in floats did not say the same twice: the first byte of a text did not come back",
+                "use a recurrent M1, which becomes whole numbers",
+            )
     longest[starts[window] + 1 : offsets[text + 1]] = UNBOUNDED_BYTES  # what follows is coded anew
     longest[starts[window]] = lengths[window] - 1
 

@@ -8,6 +8,8 @@ import zlib
 
 import numpy as np
 
+SPARE_BYTES = 1024  # what a stream may have over its text, and more; a longer one is read in parts
+
 
 def compressed(text: bytes, piece_bytes: int, token_bytes: int) -> bytes:
     """The streams of a text's pieces, one behind another; nothing for no text."""
@@ -24,38 +26,46 @@ def decompressed(data: np.ndarray, piece_bytes: int, token_bytes: int) -> bytes:
     Raises:
         ValueError: they are cut or damaged; names the piece.
     """
-    text, rest, piece = [], data.tobytes(), 0
-    while rest:
+    text, view, at = [], memoryview(data.tobytes()), 0
+    while at < len(view):
+        number = len(text)
         if text and len(text[-1]) != piece_bytes:
-            raise ValueError(f"piece {piece - 1} has {len(text[-1])} bytes: only the last may have below {piece_bytes}")
-        stream = zlib.decompressobj()
-        try:
-            text.append(stream.decompress(rest, piece_bytes + 1))
-        except zlib.error as error:
-            raise ValueError(f"piece {piece} is no zlib stream: {error}") from error
-        if not stream.eof or not 1 <= len(text[-1]) <= piece_bytes:
-            raise ValueError(f"piece {piece} is cut or too long")
-        padding = -(len(rest) - len(stream.unused_data)) % token_bytes
-        if any(stream.unused_data[:padding]) or len(stream.unused_data) < padding:
-            raise ValueError(f"piece {piece} is not padded with zeros")
-        rest, piece = stream.unused_data[padding:], piece + 1
+            raise ValueError(
+                f"piece {number - 1} has {len(text[-1])} bytes: only the last may have below {piece_bytes}"
+            )
+        stream, piece = zlib.decompressobj(), bytearray()
+        # zlib copies all that it is given behind a stream's end: give it little more than a stream has
+        while not stream.eof and at < len(view) and len(piece) <= piece_bytes:
+            part = view[at : at + piece_bytes + SPARE_BYTES]
+            try:
+                piece += stream.decompress(part, piece_bytes + 1 - len(piece))
+            except zlib.error as error:
+                raise ValueError(f"piece {number} is no zlib stream: {error}") from error
+            at += len(part)
+        if not stream.eof or not 1 <= len(piece) <= piece_bytes:
+            raise ValueError(f"piece {number} is cut or too long")
+        end = at - len(stream.unused_data)
+        at = end + -end % token_bytes
+        if at > len(view) or any(view[end:at]):
+            raise ValueError(f"piece {number} is not padded with zeros")
+        text.append(bytes(piece))
     return b"".join(text)
 
 
 def decompressed_prefix(data: np.ndarray, piece_bytes: int, token_bytes: int) -> bytes:
     """What can be read of streams that were cut, or drawn by a model: up to the first that is no stream."""
-    text, rest = bytearray(), data.tobytes()
-    while rest:
-        stream, piece, read = zlib.decompressobj(), bytearray(), 0
+    text, view, at = bytearray(), memoryview(data.tobytes()), 0
+    while at < len(view):
+        stream, piece = zlib.decompressobj(), bytearray()
         # an error hides what the same call had read: a byte at a time nothing is lost
-        while read < len(rest) and not stream.eof and len(piece) <= piece_bytes:
+        while at < len(view) and not stream.eof and len(piece) <= piece_bytes:
             try:
-                piece += stream.decompress(rest[read : read + 1])
+                piece += stream.decompress(view[at : at + 1])
             except zlib.error:
                 return bytes(text + piece[:piece_bytes])
-            read += 1
+            at += 1
         text += piece[:piece_bytes]
         if not stream.eof or len(piece) != piece_bytes:
             break
-        rest = rest[read + -read % token_bytes :]
+        at += -at % token_bytes
     return bytes(text)

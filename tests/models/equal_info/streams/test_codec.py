@@ -1,5 +1,7 @@
 """Stream codecs: every text comes back, cut codes give its beginning, damage is named, artefacts travel."""
 
+import hashlib
+import struct
 import zlib
 from fractions import Fraction
 
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from models.equal_info.codec import Codec
 from models.equal_info.load import codec_of_bytes, load_codec
 from models.equal_info.m1 import M1, M1Config
-from models.equal_info.streams import artefact
+from models.equal_info.plain import BytesCodec
+from models.equal_info.sentencepieces import SentencePieceCodec
+from models.equal_info.streams import artefact, texts
 from models.equal_info.streams import models as byte_models
 from models.equal_info.streams.build import stream_codec
 from models.equal_info.streams.codec import StreamCodec
@@ -101,7 +105,8 @@ def test_any_bytes_come_back_and_cut_codes_give_their_beginning(streams, method:
     assert codec.decode(codes) == text
     kept = codes[: int(cut * len(codes))]
     found = codec.decode_prefix(kept)
-    assert text.startswith(found) or method.split("/")[0] in ("ac", "static_ac")  # whose trailer reads as text
+    trailer = method.split("/")[0] in ("ac", "static_ac")  # what is left of it reads as text behind the whole
+    assert text.startswith(found) or (trailer and found.startswith(text))
     if codec.window_bits:
         whole = len(kept) * codec.spec.token_bits // codec.window_bits
         assert len(found) >= whole  # each window has a byte at least
@@ -162,6 +167,23 @@ def test_gzip_is_pythons_zlib(streams) -> None:
     first = zlib.compress(text[:100])
     assert wide.startswith(first + bytes(len(first) % 2) + zlib.compress(text[100:]))
     assert len(wide) - len(expected) in (0, 1, 2)
+
+
+def test_a_gzip_stream_far_longer_than_its_text_is_read(streams) -> None:
+    packer = zlib.compressobj()
+    data = b"".join(packer.flush(zlib.Z_FULL_FLUSH) + packer.compress(b"a") for _ in range(1000)) + packer.flush()
+    assert zlib.decompress(data) == b"a" * 1000
+    codec = StreamCodec(StreamSpec("gzip", 8, piece_bytes=1000))
+    assert len(data) > 5000
+    assert codec.decode([*data, *data]) == b"a" * 2000
+    with pytest.raises(ValueError, match="piece 0 is cut or too long"):
+        streams["gzip/8"].decode(list(data))
+
+
+def test_a_first_byte_that_never_comes_back_names_the_cure() -> None:
+    one, bounds = np.ones(1, np.int32), np.array([0, 1])
+    with pytest.raises(UserError, match="use a recurrent M1, which becomes whole numbers"):
+        texts._shorten(np.full(1, texts.UNBOUNDED_BYTES), 0, one, bounds, bounds[:1], bounds)
 
 
 @pytest.mark.parametrize("method", ["gzip/8", "gzip/16"])
@@ -247,6 +269,11 @@ def test_fingerprints_tell_codecs_apart(streams) -> None:
         ({"piece_bytes": 0}, "pieces of 0 bytes"),
         ({"model": "Unigram"}, "KeyError|cumulative|cannot work"),
         ({"fingerprint": "0"}, "is not the codec that it says it is"),
+        ({"stream": 5}, "its stream is 5"),
+        ({"piece_bytes": True}, "its piece_bytes is True"),
+        ({"piece_bytes": "100"}, "its piece_bytes is '100'"),
+        ({"model": ["FixedM1"]}, "its model is"),
+        ({"notes": ["made"]}, "is no JSON object"),
     ],
 )
 def test_a_false_header_is_refused(streams, change: dict, message: str) -> None:
@@ -254,6 +281,19 @@ def test_a_false_header_is_refused(streams, change: dict, message: str) -> None:
     header, arrays = artefact.unpack(codec.to_bytes(), "codec")
     with pytest.raises(UserError, match=message):
         StreamCodec.from_bytes(artefact.pack({**header, **change}, arrays))
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["5", '"a"', "null", "[]", "{}", "[" * 100_000, '{"arrays": 5}', '{"arrays": [5]}', '{"arrays": [], "notes": 5}',
+     '{"arrays": []}', '{"arrays": [["a", "|u1", [0, 1e9]]]}', f'{{"arrays": [["a", "|u1", [0, {1 << 70}]]]}}'],
+    ids=lambda header: header[:40],
+)  # fmt: skip
+@pytest.mark.parametrize("magic", [artefact.MAGIC, BytesCodec.MAGIC, SentencePieceCodec.MAGIC])
+def test_a_hostile_header_is_refused(header: str, magic: bytes) -> None:
+    data = struct.pack("<8sHI", magic, artefact.VERSION, len(header)) + header.encode() + zlib.compress(b"")
+    with pytest.raises(UserError, match="h is not"):
+        codec_of_bytes(data + hashlib.sha256(data).digest(), name="h")
 
 
 def test_the_loader_knows_both_kinds() -> None:
