@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gin
 import pytest
 
 from workflows import t5x_contract
@@ -37,8 +38,9 @@ def parse() -> Callable[..., Jobs]:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def t5x() -> None:
     """Skips where T5X, or something that it needs, cannot be imported."""
+    gin.clear_config()  # T5X registers names when it is imported, which a configuration in use forbids
     if lost := t5x_contract.missing():
         pytest.skip(f"{', '.join(lost)} cannot be imported; {t5x_contract.INSTALL}")
