@@ -62,6 +62,15 @@ def parse(gin_file_names: Sequence[str], bindings: Sequence[str] = (), *, module
         raise _explained(error) from error
 
 
+def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A command's words as bindings, `--gin.` taken off, and all others.
+
+    They are told apart before argparse sees them: it would give a binding with a space in it to the option before it.
+    """
+    bindings = [word.removeprefix("--gin.") for word in words if word.startswith("--gin.")]
+    return bindings, [word for word in words if not word.startswith("--gin.")]
+
+
 def config_text() -> str:
     """The whole configuration as one gin file that needs no other, and gives the same configuration again."""
     text = gin.config_str()

@@ -287,8 +287,7 @@ def _register_optimizer_states() -> None:
         return type(state)(count=None, v_row=whole, v_col=whole, v=full)
 
     rules._RULES[optax.FactoredState] = factored
-    for state in (optax.contrib.ReduceLROnPlateauState,):
-        rules._RULES[state] = lambda state, axes: jax.tree.map(lambda _: None, state)
+    rules._RULES[optax.contrib.ReduceLROnPlateauState] = lambda state, axes: jax.tree.map(lambda _: None, state)
 
 
 _register_optimizer_states()

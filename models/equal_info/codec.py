@@ -76,16 +76,7 @@ class Codec(TextCodec):
     def encode_documents(
         self, buffer: Bytes, offsets: np.ndarray, *, threads: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The codes of documents that lie one behind another in a buffer; the fastest feeding.
-
-        Args:
-            buffer: the text of all documents.
-            offsets: int64 [D + 1], document d is buffer[offsets[d] : offsets[d + 1]].
-            threads: how many to use, at least 1.
-
-        Returns:
-            uint16 [tokens] of all documents, and int64 [D + 1], where each document's codes start.
-        """
+        """See `TextCodec.encode_documents`; pieces of long ones side by side."""
         text, offsets = documents(buffer, offsets, threads)
         # a lossy code's codes do not tell where its tokens end, so its documents cannot be joined from pieces
         starts, ends, first_pieces = _cut(offsets, PIECE_BYTES if self.lossless else len(text) + 1)

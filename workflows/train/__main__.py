@@ -58,13 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
 
     def work() -> None:
-        # taken out first: argparse would give a binding with a space in it to the option before it
-        bindings = [word.removeprefix("--gin.") for word in words if word.startswith("--gin.")]
+        from workflows import gin_config
+
+        bindings, others = gin_config.split_words(words)
         try:
-            arguments = parser().parse_args([word for word in words if not word.startswith("--gin.")])
+            arguments = parser().parse_args(others)
         except SystemExit:  # --help
             return
-        from workflows import gin_config
         from workflows.train import TrainConfig, train
 
         gin_config.parse(arguments.gin_file, bindings, modules=MODULES)

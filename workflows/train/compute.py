@@ -110,8 +110,8 @@ class Compute:
         """Begins to compile a call of so many steps, beside whatever comes next: a start, or a checkpoint's loading."""
         if steps not in self._calls:
             made = self._calls[steps] = Future()
-            work = threading.Thread(target=_settle, args=(made, self._compile_call, steps), name="compile", daemon=True)
-            work.start()
+            # no daemon: a process that ended while one compiles would be aborted
+            threading.Thread(target=_settle, args=(made, self._compile_call, steps), name="compile").start()
 
     def call(self, steps: int) -> Call:
         """A call of so many steps: (state, gathered, targets) to the next two; the state's memory is reused.

@@ -101,13 +101,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
 
     def work() -> None:
-        bindings = [word.removeprefix("--gin.") for word in words if word.startswith("--gin.")]
-        try:
-            arguments = parser().parse_args([word for word in words if not word.startswith("--gin.")])
-        except SystemExit:  # --help
-            return
         from workflows import gin_config
         from workflows.train.__main__ import MODULES
+
+        bindings, others = gin_config.split_words(words)
+        try:
+            arguments = parser().parse_args(others)
+        except SystemExit:  # --help
+            return
 
         config = None
         if arguments.gin_file:

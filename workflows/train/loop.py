@@ -89,7 +89,8 @@ def train(
         else:
             state, gathered = compute.start(config.seed)
         if step > config.steps:
-            raise UserError(f"{out} holds a run of {step} steps, beyond steps={config.steps}", "choose another --out")
+            place, cure = (out, "choose another --out") if checkpoints.latest() else (config.start_from, "raise steps")
+            raise UserError(f"{place} holds a run of {step} steps, beyond steps={config.steps}", cure)
         log = None
         if first_process:
             files.write_json(files.join(out, CONFIG), config.to_json())

@@ -98,16 +98,7 @@ class StreamCodec(TextCodec):
     def encode_documents(
         self, buffer: Bytes, offsets: np.ndarray, *, threads: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The codes of documents that lie one behind another in a buffer.
-
-        Args:
-            buffer: the text of all documents.
-            offsets: int64 [D + 1], document d is buffer[offsets[d] : offsets[d + 1]].
-            threads: how many to use, at least 1.
-
-        Returns:
-            uint16 [tokens] of all documents, and int64 [D + 1], where each document's codes start.
-        """
+        """See `TextCodec.encode_documents`; M1 reads many in lockstep."""
         text, offsets = documents(buffer, offsets, threads)
         if self.scheme in WINDOWED:
             rows = self._encode_windows(text, offsets, threads)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from shammie.errors import UserError
 from workflows import gin_config
-from workflows.train import TrainConfig, loop, train
+from workflows.train import TrainConfig, exchange, loop, train
 from workflows.train.__main__ import MODULES, main
 from workflows.train.metric_log import MetricLog, read_rows
 from workflows.train.stopping import any_asked, stop_signals
@@ -133,3 +134,21 @@ def test_rows_after_the_resumed_step_and_torn_lines_are_dropped(tmp_path: Path) 
         {"step": 10, "loss": 1.0},
         {"step": 15, "loss": 2.0},
     ]
+
+
+def test_an_error_while_the_step_compiles_ends_in_its_line(kit, toy, tmp_path: Path) -> None:
+    """A process that ended under its compiling thread was aborted, about every third time."""
+    bindings = bindings_of(toy, f"START_FROM='{tmp_path}'", "m2_tiny/lm.LMConfig.layers=4")
+    for number in range(3):
+        process = kit.start(words_of(bindings, tmp_path / f"out{number}"))
+        _, told = process.communicate()
+        assert process.returncode == 2, told
+        assert told.splitlines()[-1].startswith(f"workflows.train: {tmp_path} is no checkpoint of T5X")
+
+
+def test_a_start_beyond_the_runs_steps_names_where_it_came_from(toy, tmp_path: Path) -> None:
+    whole = train(config_of(bindings_of(toy, "STEPS=5")), str(tmp_path / "whole"))
+    path = exchange.write(whole.state, str(tmp_path / "t5x"))
+    late = config_of(bindings_of(toy, "STEPS=3", f"START_FROM='{path}'", "CHECKPOINT_EVERY=0"))
+    with pytest.raises(UserError, match=r"checkpoint_5 holds a run of 5 steps, beyond steps=3; raise steps"):
+        train(late, str(tmp_path / "late"))
