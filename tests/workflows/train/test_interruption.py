@@ -2,6 +2,7 @@
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from shammie.errors import UserError
 from workflows import gin_config
 from workflows.train import TrainConfig, exchange, loop, train
 from workflows.train.__main__ import MODULES, main
+from workflows.train.compute import Compute
+from workflows.train.mesh import make_mesh
 from workflows.train.metric_log import MetricLog, read_rows
 from workflows.train.stopping import any_asked, stop_signals
 
@@ -136,8 +139,15 @@ def test_rows_after_the_resumed_step_and_torn_lines_are_dropped(tmp_path: Path) 
     ]
 
 
+def test_a_process_waits_for_its_compiling_thread(toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ended under a daemon thread was aborted, about every third time."""
+    daemons: list[bool] = []
+    monkeypatch.setattr(Compute, "_compile_call", lambda *_: daemons.append(threading.current_thread().daemon))
+    Compute(config_of(bindings_of(toy)), make_mesh(1, 1)).call(1)
+    assert daemons == [False]
+
+
 def test_an_error_while_the_step_compiles_ends_in_its_line(kit, toy, tmp_path: Path) -> None:
-    """A process that ended under its compiling thread was aborted, about every third time."""
     bindings = bindings_of(toy, f"START_FROM='{tmp_path}'", "m2_tiny/lm.LMConfig.layers=4")
     for number in range(3):
         process = kit.start(words_of(bindings, tmp_path / f"out{number}"))
