@@ -15,9 +15,11 @@ import tensorflow as tf
 from models.equal_info.ids import END_OF_DOCUMENT_ID
 from models.equal_info.load import AnyCodec
 from models.equal_info.streams.codec import StreamCodec
-from seqio_tasks import layout, token_files
+from seqio_tasks import layout, pairs, token_files
 from seqio_tasks.equal_info import add_task, codec_of, read_shard, shown, task_name
 from seqio_tasks.metrics import bits_per_byte
+from seqio_tasks.pair_rows import rows_of_pairs
+from seqio_tasks.rest_em import add_rest_em_task
 from seqio_tasks.token_files import TokenFile
 from seqio_tasks.vocabularies import CodecVocabulary
 from seqio_tasks.windows import Windows
@@ -46,7 +48,8 @@ def add_lm_task(
     bundled trainer.
 
     Args:
-        directory: a dataset of `beam_jobs.equal_info`, or a folder of token files (`seqio_tasks.token_files`).
+        directory: a dataset of `beam_jobs.equal_info`, a folder of token files (`seqio_tasks.token_files`), or one of
+            pairs (`seqio_tasks.pairs`), whose windows are rows of packed ones as they are stored.
         length: tokens of a window, and of the sequences that T5X is told of.
         name: None for one made of the codec or tokenizer, and the length.
         seed: of the order where SeqIO passes none.
@@ -60,10 +63,10 @@ def add_lm_task(
         `bits_per_byte`.
 
     Raises:
-        UserError: neither a finished dataset nor token files; or, once a split is asked for, that it is shorter than
+        UserError: neither a finished dataset nor token files nor pairs; or, once a split is asked for, that it is shorter than
             one window.
     """
-    data = lm_data(directory, extra_ids)
+    data = lm_data(directory, extra_ids, length)
     default_seed = seed
 
     def dataset_fn(split: str, shuffle_files: bool = False, seed: int | None = None) -> tf.data.Dataset:
@@ -95,11 +98,13 @@ def add_examples_task(directory: str, *, shown_tokens: int = 0, extra_ids: int =
     """Registers a dataset's own examples for a language model, which sees the first tokens of each.
 
     That is the paper's way, and what many hosts read: each its own shards, in SeqIO's order. Metric and `shown_tokens`
-    as in `add_lm_task`.
+    as in `add_lm_task`. The examples of pairs are those of `seqio_tasks.rest_em`.
 
     Raises:
-        UserError: no finished dataset.
+        UserError: no finished dataset, and no pairs.
     """
+    if pairs.splits_of(directory):
+        return add_rest_em_task(directory, extra_ids=extra_ids)
     data = lm_data(directory, extra_ids)
     if not isinstance(data.vocabulary, CodecVocabulary):
         raise UserError(f"{directory} holds token files, which have no examples", "give rows='windows'")
@@ -132,12 +137,22 @@ class LMData:
     open_split: Callable[[str], TokenFile]
 
 
-def lm_data(directory: str, extra_ids: int = 0) -> LMData:
-    """Looks into a folder of token files, or of a dataset.
+def lm_data(directory: str, extra_ids: int = 0, length: int = 0) -> LMData:
+    """Looks into a folder of token files, of a dataset, or of pairs.
+
+    Args:
+        directory: the folder.
+        extra_ids: ids above the codec's that a model may use for itself.
+        length: of the rows into which pairs are packed; others do without.
 
     Raises:
-        UserError: the folder is neither.
+        UserError: the folder is none of these.
     """
+    if splits := pairs.splits_of(directory):
+        codec, infos = pairs.codec_of(directory), [pairs.about(directory, split) for split in splits]
+        density = sum(info.text_bytes for info in infos) / max(1, sum(info.tokens for info in infos))
+        rows = partial(rows_of_pairs, directory, length=length)
+        return LMData(splits, CodecVocabulary(codec, extra_ids), codec.fingerprint, density, rows)
     if splits := list(layout.manifests(directory)):
         codec = codec_of(directory)
         totals = [files.read_json(files.join(directory, layout.stats_name(split))) for split in splits]

@@ -3,15 +3,17 @@
     train.tokens         little-endian uint16 where the vocabulary fits, else int32; no header, so that it can be mapped
     train.tokens.json    what it holds, and its sha256; written last: without it there is no split
 
-Ids are model ids (`models.equal_info.ids`): 0 pads and never occurs, 1 ends each document, text begins at 2.
+Ids are model ids (`models.equal_info.ids`): 0 pads and never occurs, 1 ends each document, text begins at 2. A file may
+also hold rows of packed examples (`seqio_tasks.pair_rows`), whose given ids are negated and whose rows 0 pads.
 This module imports no TensorFlow, so that jobs and workflows may import it.
 """
 
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,8 @@ class TokenInfo:
         vocab_size: every id is below it.
         made_with: what made ids of text: a codec's fingerprint or a tokenizer's name.
         sha256: of the file, in hex.
+        row_length: tokens of a row of packed examples; 0 where the file is one stream.
+        padding: ids that pad rows.
     """
 
     dtype: str
@@ -47,6 +51,18 @@ class TokenInfo:
     vocab_size: int
     made_with: str
     sha256: str
+    row_length: int = 0
+    padding: int = 0
+
+    @property
+    def fill(self) -> float:
+        """The share of the file's ids that do not pad."""
+        return 1 - self.padding / max(1, self.tokens)
+
+    def to_json(self) -> dict[str, Any]:
+        """What is written of it: a stream's is as it was before there were rows."""
+        told = asdict(self)
+        return {one.name: told[one.name] for one in fields(self) if told[one.name] != one.default}
 
 
 @dataclass(frozen=True)
@@ -98,11 +114,10 @@ def write_tokens(
         UserError: an id is no token of that vocabulary, or pads.
     """
     dtype = np.dtype("<u2" if vocab_size <= 1 << 16 else "<i4")
-    path, digest, tokens, documents = files.join(directory, tokens_name(split)), hashlib.sha256(), 0, 0
-    end = np.array([END_OF_DOCUMENT_ID], dtype)
-    files.make_directory(directory)
-    files.remove(files.join(directory, about_name(split)))
-    with files.writing(path) as file:
+    documents, end = 0, np.array([END_OF_DOCUMENT_ID], dtype)
+
+    def parts() -> Iterator[np.ndarray]:
+        nonlocal documents
         for row in rows:
             wide = np.asarray(row)
             if wide.size and not (PAD_ID < wide.min() and wide.max() < vocab_size):
@@ -113,21 +128,52 @@ def write_tokens(
                 )
             ids = wide.astype(dtype)
             documents += int(np.count_nonzero(ids == END_OF_DOCUMENT_ID)) if ended else 1
-            for part in (ids,) if ended else (ids, end):
-                file.write(part.tobytes())
-                digest.update(part.tobytes())
-                tokens += len(part)
+            yield from (ids,) if ended else (ids, end)
+
+    tokens, sha256 = write_ids(directory, split, parts())
     name = "uint16" if dtype.itemsize == 2 else "int32"
-    info = TokenInfo(name, tokens, documents, text_bytes, vocab_size, made_with, digest.hexdigest())
-    files.write_json(files.join(directory, about_name(split)), asdict(info))
+    info = TokenInfo(name, tokens, documents, text_bytes, vocab_size, made_with, sha256)
+    write_about(directory, split, info)
     return info
 
 
-def open_tokens(directory: str, split: str) -> TokenFile:
+def write_ids(directory: str, split: str, parts: Iterable[np.ndarray]) -> tuple[int, str]:
+    """Writes the file of a split; there is no split before `write_about` has followed.
+
+    Args:
+        directory: made where missing.
+        split: such as train.
+        parts: ids [tokens] each, in the file's dtype and byte order.
+
+    Returns:
+        Ids in the file, and its sha256 in hex.
+    """
+    digest, tokens = hashlib.sha256(), 0
+    files.make_directory(directory)
+    files.remove(files.join(directory, about_name(split)))
+    with files.writing(files.join(directory, tokens_name(split))) as file:
+        for part in parts:
+            file.write(part.tobytes())
+            digest.update(part.tobytes())
+            tokens += len(part)
+    return tokens, digest.hexdigest()
+
+
+def write_about(directory: str, split: str, info: TokenInfo) -> None:
+    """Writes the description that makes a file a split."""
+    files.write_json(files.join(directory, about_name(split)), info.to_json())
+
+
+def open_tokens(directory: str, split: str, *, packed: bool = False) -> TokenFile:
     """Opens a split without reading it; a remote one is first copied to this machine's cache.
 
+    Args:
+        directory: of the split.
+        split: such as train.
+        packed: whether rows of packed examples will do, beside streams.
+
     Raises:
-        UserError: it is not there, or not the file that its description tells of.
+        UserError: it is not there, or not the file that its description tells of, or is packed though it must not be.
     """
     if not has_tokens(directory, split):
         raise UserError(
@@ -138,6 +184,11 @@ def open_tokens(directory: str, split: str) -> TokenFile:
         info = TokenInfo(**files.read_json(files.join(directory, about_name(split))))
     except (TypeError, ValueError) as error:
         raise UserError(f"{files.join(directory, about_name(split))} is damaged", "make the split again") from error
+    if info.row_length and not packed:
+        raise UserError(
+            f"{path} holds rows of packed prompts and targets, not a stream of tokens",
+            "train on it by python -m workflows.train, or give other data here",
+        )
     if not files.is_local(path):
         copy = files.cache_directory() / "tokens" / f"{info.sha256[:32]}.tokens"
         if not copy.exists():
@@ -190,8 +241,13 @@ def tokens_of_dataset(directory: str, split: str, read_shard: ReadShard) -> Toke
             made_with=config["codec_fingerprint"],
             ended=True,
         )
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (tokens_name(split), about_name(split)):  # both have the same bytes whoever makes them
-            os.replace(beside / name, folder / name)
-        beside.rmdir()
+        move_split(beside, folder, split)
     return open_tokens(str(folder), split)
+
+
+def move_split(source: Path, target: Path, split: str) -> None:
+    """Moves a finished split out of a folder of its own into the cache, where another process may put the same."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (tokens_name(split), about_name(split)):  # both have the same bytes whoever makes them
+        os.replace(source / name, target / name)
+    source.rmdir()

@@ -1,5 +1,6 @@
 """The order of training: a stream of tokens cut into windows, and each epoch's order of them.
 
+Rows of packed examples (`seqio_tasks.pair_rows`) are such windows too, where the length is a row's.
 Every batch is a pure function of (seed, step): nothing is kept between batches, so that a run resumes anywhere, on any
 number of hosts, and SeqIO's task over the same file yields the same rows. This module imports no TensorFlow.
 """

@@ -69,6 +69,17 @@ SYSTEMS: dict[str, System] = {
                 Experiment("paper_table", "gin/equal_info/paper_table.gin", "the paper's whole grid", "a cluster"),
             ),
         ),
+        System(
+            "rest_em",
+            "arXiv:2312.06585",
+            "sample, verify, filter, fine-tune from base, repeat",
+            (
+                Experiment("main", "gin/rest_em/main.gin", "three iterations from a base trained on the spot", "10"),
+                Experiment("tiny", "gin/rest_em/tiny.gin", "the whole loop at toy size; no claims", "1"),
+                Experiment("small", "gin/rest_em/small.gin", "two sizes, three seeds, the paper's comparisons", "180"),
+                Experiment("paper", "gin/rest_em/paper.gin", "the paper's settings, on your base", "a cluster"),
+            ),
+        ),
     ]
 }
 

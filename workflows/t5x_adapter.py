@@ -19,7 +19,7 @@ from absl import app
 
 from models.lm import DecoderLM, LMConfig
 from models.lm.decoding import Sampling, generate
-from models.training import OptimizerConfig, average, cross_entropy, lm_loss, optimizer_of, schedule_of
+from models.training import OptimizerConfig, average, cross_entropy, lm_loss, optimizer_of, packed_batch, schedule_of
 from seqio_tasks.lm import add_examples_task, add_lm_task
 from shammie.errors import UserError
 from workflows import t5x_checks, t5x_contract, t5x_errors
@@ -59,6 +59,8 @@ class LanguageModel(t5x_models.BaseModel):
         microbatches: T5X's Trainer adds up the gradients of so many parts of a batch; each part's mean loss is divided
             by it. As in the bundled trainer parts weigh alike, also where they are padded unequally.
         prefix: whether examples have "inputs" that are given and "targets" that are predicted; else rows of "targets".
+        packed: whether rows are packed prompts and targets as they are stored (`seqio_tasks.pair_rows`); it trains and
+            scores, but predicts with `prefix` only.
         prompt_tokens: without `prefix`, the tokens of a row that predictions begin with.
         sampling: how predictions are drawn.
     """
@@ -72,12 +74,16 @@ class LanguageModel(t5x_models.BaseModel):
         z_loss: float = 1e-4,
         microbatches: int | None = None,
         prefix: bool = False,
+        packed: bool = False,
         prompt_tokens: int = 16,
         sampling: Sampling = GREEDY,
     ) -> None:
         super().__init__(OptaxOptimizer(optimizer_of(optimizer, steps)))
         self.FEATURE_CONVERTER_CLS = seqio.PrefixLMFeatureConverter if prefix else seqio.LMFeatureConverter
+        if prefix and packed:
+            raise UserError("LanguageModel is given both prefix and packed", "set prefix for examples, packed for rows")
         self.config, self.prefix, self.prompt_tokens, self.sampling = config, prefix, prompt_tokens, sampling
+        self.packed = packed
         self.network = DecoderLM(config)
         self._loss = lm_loss(self.network, z_loss)
         self._parts = microbatches or 1
@@ -92,17 +98,20 @@ class LanguageModel(t5x_models.BaseModel):
         self, params: Params, batch: Batch, dropout_rng: jax.Array | None
     ) -> tuple[jax.Array, Mapping[str, Any]]:
         """The loss of a batch and metrics `loss` (nats per token), `z_loss`, `accuracy`; no dropout."""
-        loss, metrics = self._loss(params, named(batch))
+        loss, metrics = self._loss(params, self._ours(batch))
         return loss / self._parts, dict(metrics)
 
     def eval_fn(self, params: Params, batch: Batch) -> tuple[jax.Array, Mapping[str, Any]]:
         """As `loss_fn`, of the batch as a whole."""
-        loss, metrics = self._loss(params, named(batch))
+        loss, metrics = self._loss(params, self._ours(batch))
         return loss, dict(metrics)
+
+    def _ours(self, batch: Batch) -> dict[str, jax.Array]:
+        return packed_batch(batch["decoder_target_tokens"]) if self.packed else named(batch)
 
     def score_batch(self, params: Params, batch: Batch, return_intermediates: bool = False) -> Any:
         """The log probability of each row's targets, in nats; float32 [B]."""
-        ours = named(batch)
+        ours = self._ours(batch)
         logits: Any = self.network.apply({"params": params}, ours["inputs"], segments_BL=ours.get("segments"))
         nats, _ = cross_entropy(logits, ours["targets"])
         scores = -jnp.sum(nats * ours["weights"].astype(jnp.float32), axis=-1)
@@ -117,6 +126,8 @@ class LanguageModel(t5x_models.BaseModel):
             The new tokens, int32 [B, N], 0 after a row's end: N = L with `prefix`, else what the prompt leaves of L.
             Beside them their "log_probabilities", float32 [B, N].
         """
+        if self.packed:
+            raise UserError("rows of packed pairs hold many prompts", "predict with prefix=True and ROWS='examples'")
         inputs_BL = batch["decoder_input_tokens"]
         length = inputs_BL.shape[1]
         if self.prefix:
@@ -213,11 +224,13 @@ def lm_task(
     """Registers the task of a folder of data, and names it.
 
     Args:
-        directory: a dataset of `beam_jobs.equal_info`, or a folder of token files.
+        directory: a dataset of `beam_jobs.equal_info`, a folder of token files, or one of pairs (`seqio_tasks.pairs`).
         config: of the model that is to read it.
         length: tokens of a row.
         rows: "windows" of the whole stream, in the bundled trainer's order (each host makes the stream flat in its
             cache); or "examples", each cut to its first tokens, in T5X's order: the paper's, and what a pod reads.
+            Of pairs the windows are rows of packed ones, for a model with `packed`; the examples, which are never
+            cut, have inputs and targets, for one with `prefix`.
         seed: of the windows' order where T5X passes none.
         steps: of the run, which the windows' epochs must last for.
         batch_size: of all hosts.

@@ -118,7 +118,9 @@ class SentencePieceCodec(StringCodec):
         return cls(arrays["model"].tobytes(), scheme=header["scheme"], notes=header.get("notes"))
 
 
-def train_sentencepiece(kind: str, documents: Sequence[bytes], vocab_size: int, *, cross_words: bool = False) -> bytes:
+def train_sentencepiece(
+    kind: str, documents: Sequence[bytes], vocab_size: int, *, cross_words: bool = False, split_digits: bool = False
+) -> bytes:
     """SentencePiece, "bpe" or "unigram": identity normalization, byte fallback, whitespace pieces, no dummy prefix.
 
     Args:
@@ -126,6 +128,7 @@ def train_sentencepiece(kind: str, documents: Sequence[bytes], vocab_size: int, 
         documents: training text.
         vocab_size: of the model, control symbols included.
         cross_words: pieces may contain spaces inside.
+        split_digits: each digit is a piece of its own, so that equal numbers are written alike; for models that count.
 
     Returns:
         The model, as SentencePiece serialises it.
@@ -144,6 +147,7 @@ def train_sentencepiece(kind: str, documents: Sequence[bytes], vocab_size: int, 
         add_dummy_prefix=False,
         allow_whitespace_only_pieces=True,
         split_by_whitespace=not cross_words,
+        split_digits=split_digits,
         character_coverage=1.0,
         max_sentencepiece_length=MAX_TOKEN_BYTES,
         hard_vocab_limit=False,  # little text may not hold as many pieces

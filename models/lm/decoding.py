@@ -6,7 +6,7 @@ nucleus as in Holtzman et al. (arXiv:1904.09751), both on the distribution after
 
 import functools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from models.lm.network import DecoderLM
 
 END_ID = 1
 EXCLUDED = -1e30
+BLOCK = 64  # places that are summed together when a token is drawn
 
 
 @dataclass(frozen=True)
@@ -62,20 +63,77 @@ def restricted(logits_BV: jax.Array, sampling: Sampling) -> jax.Array:
         least_B1 = jax.lax.top_k(logits_BV, sampling.top_k)[0][:, -1:]
         logits_BV = jnp.where(logits_BV >= least_B1, logits_BV, EXCLUDED)
     if sampling.top_p < 1:
-        falling_BV = jnp.sort(logits_BV, axis=-1)[:, ::-1]
-        shares_BV = jax.nn.softmax(falling_BV)
-        before_BV = jnp.cumsum(shares_BV, axis=-1) - shares_BV  # a token stays while those before it fall short of p
-        least_B1 = jnp.min(jnp.where(before_BV < sampling.top_p, falling_BV, jnp.inf), axis=-1, keepdims=True)
-        logits_BV = jnp.where(logits_BV >= least_B1, logits_BV, EXCLUDED)
+        logits_BV = jnp.where(_in_nucleus(logits_BV, sampling.top_p), logits_BV, EXCLUDED)
     return logits_BV
 
 
-def draw(key: jax.Array, logits_BV: jax.Array, sampling: Sampling) -> jax.Array:
-    """One token of each row; float [B, V] to int32 [B]."""
-    allowed_BV = restricted(logits_BV, sampling)
+def _in_nucleus(logits_BV: jax.Array, top_p: float) -> jax.Array:
+    """Which tokens stay: those for which the more probable ones fall short of p; bool [B, V].
+
+    The least of them is found by bisection over the 32 bits of a float32, which a sort of the vocabulary would take
+    far longer for.
+    """
+    shares_BV = jax.nn.softmax(logits_BV)
+    bits_BV = jax.lax.bitcast_convert_type(logits_BV.astype(jnp.float32), jnp.int32)
+    order_BV = bits_BV ^ ((bits_BV >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
+
+    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low_B1, high_B1 = bounds
+        middle_B1 = (low_B1 >> 1) + (high_B1 >> 1) + (low_B1 & high_B1 & 1)
+        above_B1 = jnp.sum(jnp.where(order_BV > middle_B1, shares_BV, 0.0), axis=-1, keepdims=True)
+        short = above_B1 < top_p
+        return jnp.where(short, low_B1, middle_B1), jnp.where(short, middle_B1, high_B1)
+
+    ends = jnp.iinfo(jnp.int32)
+    bounds = jnp.full_like(order_BV[:, :1], ends.min), jnp.full_like(order_BV[:, :1], ends.max)
+    return order_BV >= jax.lax.fori_loop(0, 32, halve, bounds)[1]
+
+
+def draw(keys: jax.Array, logits_BV: jax.Array, sampling: Sampling) -> jax.Array:
+    """One token of each row.
+
+    Args:
+        keys: one PRNG key for all rows, or one for each of them, [B].
+        logits_BV: float [B, V].
+        sampling: how they are drawn.
+
+    Returns:
+        int32 [B].
+    """
     if sampling.temperature == 0:
-        return jnp.argmax(allowed_BV, axis=-1).astype(jnp.int32)
-    return jax.random.categorical(key, allowed_BV).astype(jnp.int32)
+        return first_largest(logits_BV)
+    # one number for a row, not one for each token: on a CPU those would cost more than a small model does
+    uniform_B = jax.vmap(jax.random.uniform)(keys) if keys.ndim else jax.random.uniform(keys, logits_BV.shape[:1])
+    return _quantile(uniform_B, jax.nn.softmax(restricted(logits_BV, sampling)))
+
+
+def _quantile(uniform_B: jax.Array, shares_BV: jax.Array) -> jax.Array:
+    """The first place at which the sum of a row's shares exceeds that part of it; int32 [B].
+
+    First the block of `BLOCK` places, then the place in it. A place without a share is never taken.
+    """
+    rows, places = shares_BV.shape
+    blocks = -(-places // BLOCK)
+    shares_BGC = jnp.pad(shares_BV, ((0, 0), (0, blocks * BLOCK - places))).reshape(rows, blocks, BLOCK)
+    sums_BG = jnp.cumsum(jnp.sum(shares_BGC, axis=-1), axis=-1)
+    wanted_B1 = uniform_B[:, None] * sums_BG[:, -1:]
+    block_B1 = jnp.sum(sums_BG <= _below(wanted_B1, sums_BG), axis=-1, keepdims=True)
+    before_B1 = jnp.where(block_B1 > 0, jnp.take_along_axis(sums_BG, jnp.maximum(block_B1 - 1, 0), axis=1), 0.0)
+    inner_BC = jnp.cumsum(jnp.take_along_axis(shares_BGC, block_B1[:, :, None], axis=1)[:, 0], axis=-1)
+    place_B = jnp.sum(inner_BC <= _below(wanted_B1 - before_B1, inner_BC), axis=-1)
+    return (block_B1[:, 0] * BLOCK + place_B).astype(jnp.int32)
+
+
+def _below(wanted_B1: jax.Array, sums_BC: jax.Array) -> jax.Array:
+    """Rounding must not carry a wanted sum to the whole, behind the last place that has a share, or below 0."""
+    return jnp.clip(wanted_B1, 0.0, jnp.nextafter(sums_BC[:, -1:], jnp.zeros_like(sums_BC[:, -1:])))
+
+
+def first_largest(values_BC: jax.Array) -> jax.Array:
+    """Where each row is largest, the first place of several, int32 [B]; far faster than argmax on a CPU."""
+    places = jnp.arange(values_BC.shape[-1], dtype=jnp.int32)
+    largest_B1 = jnp.max(values_BC, axis=-1, keepdims=True)
+    return jnp.min(jnp.where(values_BC == largest_B1, places[None], values_BC.shape[-1] - 1), axis=-1)
 
 
 def empty_cache(network: DecoderLM, params: Any, rows: int, length: int) -> Any:
@@ -83,6 +141,35 @@ def empty_cache(network: DecoderLM, params: Any, rows: int, length: int) -> Any:
     tokens = jax.ShapeDtypeStruct((rows, length), jnp.int32)
     make = lambda tokens: network.apply({"params": params}, tokens, decode=True, mutable=["cache"])[1]["cache"]  # noqa: E731
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(make, tokens))
+
+
+def aligned(tokens_BL: jax.Array, lengths_B: jax.Array) -> jax.Array:
+    """Rows padded behind as rows padded in front, as the cache wants them; [B, L] to [B, L]."""
+    length = tokens_BL.shape[1]
+    return jnp.take_along_axis(tokens_BL, (jnp.arange(length)[None] + lengths_B[:, None]) % length, axis=1)
+
+
+def read(
+    network: DecoderLM, params: Any, tokens_BL: jax.Array, lengths_B: jax.Array, length: int
+) -> tuple[jax.Array, Any]:
+    """Reads prompts into a new cache, in one forward pass.
+
+    Args:
+        network: the model.
+        params: its parameters.
+        tokens_BL: int [B, L], padded in front.
+        lengths_B: how many of each row are real, the last ones, int [B].
+        length: positions that each row of the cache has, at least L.
+
+    Returns:
+        The logits after each prompt, float [B, V], and the cache.
+    """
+    logits_B1V, changed = network.apply(
+        {"params": params}, tokens_BL, decode=True, lengths_B=lengths_B, last_only=True, mutable=["cache"]
+    )
+    free = ((0, 0), (0, 0), (0, length - tokens_BL.shape[1]), (0, 0))
+    cache = jax.tree.map(lambda leaf: jnp.pad(leaf, free) if leaf.ndim == 4 else leaf, changed["cache"])
+    return cast(jax.Array, logits_B1V)[:, 0], cache
 
 
 def extend(
@@ -93,17 +180,26 @@ def extend(
     Args:
         network: the model.
         params: its parameters.
-        cache: from `empty_cache` or an earlier call.
+        cache: from `empty_cache`, `read` or an earlier call, with room for L more; a single token finds room always,
+            in the place of the oldest.
         tokens_BL: int [B, L].
-        lengths_B: how many of each row are real, int [B]; None means all.
+        lengths_B: how many of each row are real, the first ones, int [B]; for an empty cache only, since a row's
+            positions lie side by side. None means all.
 
     Returns:
         The logits after each token, float [B, L, V], and the cache with them.
     """
+    if lengths_B is not None:
+        tokens_BL = aligned(tokens_BL, lengths_B)
     logits, changed = network.apply(
         {"params": params, "cache": cache}, tokens_BL, decode=True, lengths_B=lengths_B, mutable=["cache"]
     )
-    return jnp.asarray(logits), changed["cache"]
+    logits_BLV = jnp.asarray(logits)
+    if lengths_B is not None:  # back to where the caller's tokens are
+        length = tokens_BL.shape[1]
+        back_BL = (jnp.arange(length)[None] - lengths_B[:, None]) % length
+        logits_BLV = jnp.take_along_axis(logits_BLV, back_BL[:, :, None], axis=1)
+    return logits_BLV, changed["cache"]
 
 
 @functools.partial(jax.jit, static_argnames=("network", "new_tokens", "sampling", "end_id"))
@@ -134,9 +230,7 @@ def generate(
         What was generated.
     """
     rows, prompt_length = prompts_BP.shape
-    cache = empty_cache(network, params, rows, prompt_length + new_tokens)
-    logits_BPV, cache = extend(network, params, cache, prompts_BP, lengths_B)
-    last_BV = jnp.take_along_axis(logits_BPV, (lengths_B - 1)[:, None, None], axis=1)[:, 0]
+    last_BV, cache = read(network, params, aligned(prompts_BP, lengths_B), lengths_B, prompt_length + new_tokens)
 
     def step(carry: tuple[Any, jax.Array, jax.Array], key: jax.Array) -> tuple[Any, tuple[jax.Array, ...]]:
         cache, logits_BV, ended_B = carry

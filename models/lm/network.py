@@ -30,6 +30,7 @@ class DecoderLM(nn.Module):
         segments_BL: jax.Array | None = None,
         decode: bool = False,
         lengths_B: jax.Array | None = None,
+        last_only: bool = False,
     ) -> jax.Array:
         """Predicts each next token; int [B, L] to float32 [B, L, V].
 
@@ -37,7 +38,8 @@ class DecoderLM(nn.Module):
             tokens_BL: ids below V.
             segments_BL: ids of the documents packed in a row, int [B, L]; None where a row is one stream.
             decode: whether positions follow those in the collection "cache" (see `models.lm.decoding`).
-            lengths_B: with `decode`, how many positions of each row are real, int [B].
+            lengths_B: with `decode`, how many positions of each row are real, the last ones, int [B].
+            last_only: whether to predict after the last position alone, [B, 1, V].
         """
         c = self.config
         table_VD = partitioning.param_with_axes(
@@ -50,6 +52,8 @@ class DecoderLM(nn.Module):
             normed = RMSNorm(name=f"attention_norm_{layer}")(spread(x_BLD))
             x_BLD += attend(normed, segments_BL=segments_BL, decode=decode, lengths_B=lengths_B)
             x_BLD += GatedMLP(c, name=f"mlp_{layer}")(RMSNorm(name=f"mlp_norm_{layer}")(spread(x_BLD)))
+        if last_only:
+            x_BLD = x_BLD[:, -1:]
         logits = Projection((c.vocab_size,), ("embed", "vocab"), dtype=c.dtype, name="logits")
         return logits(RMSNorm(name="final_norm")(x_BLD)).astype(jnp.float32)
 

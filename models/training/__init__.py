@@ -1,6 +1,16 @@
 """Training as pure functions of arrays: losses, optimizers, schedules, steps. No data, files or logging."""
 
-from models.training.losses import Batch, LossFunction, Metrics, Params, average, cross_entropy, inputs_of, lm_loss
+from models.training.losses import (
+    Batch,
+    LossFunction,
+    Metrics,
+    Params,
+    average,
+    cross_entropy,
+    inputs_of,
+    lm_loss,
+    packed_batch,
+)
 from models.training.optimizers import OptimizerConfig, depends_on_length, optimizer_of, schedule_of
 from models.training.step import TrainState, initial_state, scan_steps, train_step
 
@@ -18,6 +28,7 @@ __all__ = [
     "inputs_of",
     "lm_loss",
     "optimizer_of",
+    "packed_batch",
     "scan_steps",
     "schedule_of",
     "train_step",

@@ -14,6 +14,7 @@ Metrics = Mapping[str, clu_metrics.Metric]
 LossFunction = Callable[[Params, Batch], tuple[jax.Array, Metrics]]
 
 PAD_ID = 0  # also the input before the first target, as in T5X
+END_ID = 1  # ends a document, or an example that is packed in a row with others
 
 
 def average(total: jax.Array, count: jax.Array | float) -> clu_metrics.Average:
@@ -40,6 +41,33 @@ def cross_entropy(logits: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax
 def inputs_of(targets_BL: jax.Array, first: int = PAD_ID) -> jax.Array:
     """What the model reads to predict these targets: the same, one place later, behind `first`; int [B, L]."""
     return jnp.pad(targets_BL[:, :-1], ((0, 0), (1, 0)), constant_values=first)
+
+
+def packed_batch(stored_BL: jax.Array, predicted_from: int = PAD_ID + 1) -> dict[str, jax.Array]:
+    """The batch of rows of packed examples, as they are stored (`seqio_tasks.pair_rows`).
+
+    An example is a prompt, stored negated, and a target that ends in END_ID; 0 pads a row. Each is read from PAD_ID on
+    and sees nothing of its neighbours, as T5X's packing has it (seqio.PrefixLMFeatureConverter, pack=True): positions
+    are relative, so that its loss is that of the example alone.
+
+    Args:
+        stored_BL: int [B, L].
+        predicted_from: what is stored below it is read but does not count: prompts and padding, or also END_ID.
+
+    Returns:
+        What `lm_loss` reads: "targets", "inputs", "weights" (bool) and "segments", [B, L] each.
+    """
+    targets_BL = jnp.abs(stored_BL)
+    ends_BL = (targets_BL == END_ID).astype(jnp.int32)
+    # the number of ends before a position is the number of its example in the row
+    segments_BL = jnp.cumsum(ends_BL, axis=1) - ends_BL
+    inputs_BL = inputs_of(targets_BL)
+    return {
+        "targets": targets_BL,
+        "inputs": jnp.where(inputs_BL == END_ID, PAD_ID, inputs_BL),
+        "weights": stored_BL >= predicted_from,
+        "segments": segments_BL,
+    }
 
 
 def lm_loss(network: nn.Module, z_loss: float = 0.0, *, predicted_from: int = PAD_ID + 1) -> LossFunction:

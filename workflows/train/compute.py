@@ -15,7 +15,16 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from models.lm import DecoderLM, logical_axes
-from models.training import TrainState, average, initial_state, lm_loss, optimizer_of, scan_steps, train_step
+from models.training import (
+    TrainState,
+    average,
+    initial_state,
+    lm_loss,
+    optimizer_of,
+    packed_batch,
+    scan_steps,
+    train_step,
+)
 from workflows.train.config import TrainConfig
 from workflows.train.mesh import batch_sharding, rules_of, sharding, state_shardings
 
@@ -24,6 +33,7 @@ NOT_COMPILED = (
     "tokenizer",
     "seed",
     "start_from",
+    "start_params",
     "keep",
     "checkpoint_every",
     "log_every",
@@ -53,13 +63,15 @@ class Compute:
     Args:
         config: the run.
         mesh: its devices.
+        packed: whether its data are rows of packed examples (`seqio_tasks.pair_rows`), not windows of a stream.
 
     Attributes:
         places: of the pair (state, gathered), as `jax.ShapeDtypeStruct` with shardings.
     """
 
-    def __init__(self, config: TrainConfig, mesh: Mesh) -> None:
+    def __init__(self, config: TrainConfig, mesh: Mesh, *, packed: bool = False) -> None:
         self._mesh = mesh
+        self._packed, self._predicted_from = packed, config.predicted_from
         # programs that run side by side on one processor can take each other's threads while their devices meet
         self._one_by_one = mesh.size > 1 and jax.default_backend() == "cpu"
         self._calls: dict[int, Future[Call]] = {}
@@ -71,6 +83,9 @@ class Compute:
         def start(seed: Any) -> TrainState:
             tokens = jnp.zeros((1, 2), jnp.int32)
             params: Any = DecoderLM(config.model).init(jax.random.key(seed), tokens)["params"]
+            return initial_state(params, optimizer)
+
+        def start_with(params: Any) -> TrainState:
             return initial_state(params, optimizer)
 
         shapes = jax.eval_shape(start, 0)
@@ -92,6 +107,7 @@ class Compute:
         # drawn once: on a processor its random numbers take longer to optimise than to draw
         quick = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
         self._start = self._in_mesh(jax.jit(start, out_shardings=state_places, compiler_options=quick))
+        self._start_with = self._in_mesh(jax.jit(start_with, out_shardings=state_places))
         # all sums: zero is where each begins
         self.nothing = jax.jit(
             lambda: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), counted), out_shardings=self._outputs[1]
@@ -101,6 +117,15 @@ class Compute:
     def start(self, seed: int) -> tuple[TrainState, Gathered]:
         """The state before the first step."""
         return self._start(seed), self.nothing()
+
+    def start_with(self, params: Any) -> tuple[TrainState, Gathered]:
+        """The state before the first step, with these parameters: arrays on the host, of the places' shapes."""
+        shapes = self.places[0].params
+        placed = jax.tree.map(lambda x, like: jax.device_put(x.astype(like.dtype), like.sharding), params, shapes)
+        return self._start_with(placed), self.nothing()
+
+    def _batch(self, rows_BL: jax.Array) -> dict[str, jax.Array]:
+        return packed_batch(rows_BL, self._predicted_from) if self._packed else {"targets": rows_BL}
 
     def batch_place(self, steps: int) -> Any:
         """Where the batches of a call of so many steps lie."""
@@ -116,16 +141,17 @@ class Compute:
     def call(self, steps: int) -> Call:
         """A call of so many steps: (state, gathered, targets) to the next two; the state's memory is reused.
 
-        Its targets are int32 [B, L], or [steps, B, L] for more than one step.
+        Its targets are int32 [B, L], or [steps, B, L] for more than one step; of packed examples as they are stored.
         """
         self.prepare(steps)
         return self._calls[steps].result()
 
     def _compile_call(self, steps: int) -> Call:
-        run = self._step if steps == 1 else scan_steps(self._step)
+        one = lambda state, rows: self._step(state, self._batch(rows))  # noqa: E731
+        run = one if steps == 1 else scan_steps(one)
 
         def call(state: TrainState, gathered: Gathered, targets: jax.Array) -> tuple[TrainState, Gathered]:
-            after, metrics = run(state, {"targets": targets})
+            after, metrics = run(state, targets)
             bad = ~(jnp.isfinite(metrics["loss"].compute()) & jnp.isfinite(metrics["gradient_norm"].compute()))
             # steps count from 1: the first of this call is the state's step + 1
             here = jnp.where(jnp.any(bad), state.step + 1 + jnp.argmax(bad.reshape(-1)), 0).astype(jnp.int32)
@@ -144,10 +170,10 @@ class Compute:
 
     @functools.cached_property
     def evaluate(self) -> Callable[[Any, jax.Array], Any]:
-        """(params, targets [B, L]) to metrics."""
+        """(params, targets [B, L]) to metrics; targets as `call` takes them."""
 
         def evaluate(params: Any, targets: jax.Array) -> Any:
-            return self._loss(params, {"targets": targets})[1]
+            return self._loss(params, self._batch(targets))[1]
 
         return self._in_mesh(jax.jit(evaluate, out_shardings=self._whole))
 
@@ -175,15 +201,15 @@ def _settle(future: Future[Any], function: Callable[..., Any], *arguments: Any) 
         future.set_exception(error)
 
 
-def compute_of(config: TrainConfig, mesh: Mesh) -> Compute:
-    """The compiled parts of a run; runs that differ only in seed, data and logging share them."""
+def compute_of(config: TrainConfig, mesh: Mesh, *, packed: bool = False) -> Compute:
+    """The compiled parts of a run; runs that differ only in seed, data of one kind and logging share them."""
     plain = {name: field.default for name, field in TrainConfig.__dataclass_fields__.items() if name in NOT_COMPILED}
-    return _compute_of(replace(config, **plain, data="any"), mesh)
+    return _compute_of(replace(config, **plain, data="any"), mesh, packed)
 
 
 @functools.lru_cache(KEPT)
-def _compute_of(config: TrainConfig, mesh: Mesh) -> Compute:
-    return Compute(config, mesh)
+def _compute_of(config: TrainConfig, mesh: Mesh, packed: bool) -> Compute:
+    return Compute(config, mesh, packed=packed)
 
 
 def _all_finite(params: Any) -> jax.Array:

@@ -12,6 +12,7 @@ from shammie.errors import UserError
 MAY_CHANGE = (
     "data",
     "start_from",
+    "start_params",  # known by its content: see `identity`
     "steps",
     "microbatches",
     "mesh_data",
@@ -32,13 +33,16 @@ class TrainConfig:
     Attributes:
         model: the network's sizes.
         optimizer: the optimizer and its schedule.
-        data: folder of token files (`seqio_tasks.token_files`) or of a dataset of `beam_jobs.equal_info`.
+        data: folder of token files (`seqio_tasks.token_files`), of a dataset of `beam_jobs.equal_info`, or of prompts
+            and targets (`seqio_tasks.pairs`), of which only the targets count.
         tokenizer: what the ids must have been made with (a codec's fingerprint or a tokenizer's name); "" for anything.
-        length: tokens of a window.
+        length: tokens of a window; of packed examples, of a row.
         batch_size: windows of a step, on all hosts together.
         steps: optimizer steps of the whole run; may be raised later, unless a cosine is fitted to it.
         seed: of the initial parameters and of the order of the windows.
         start_from: a checkpoint of T5X, whose parameters, optimizer state and step the run goes on from; "" for none.
+        start_params: a model's file (`models.lm.artefact`, lm.bin) whose parameters a new run begins with, at step 0
+            and with a new optimizer state: fine-tuning; "" for parameters drawn from the seed.
         z_loss: weight of the squared log normaliser.
         predicted_from: ids below it are read but not predicted; 1: all but padding.
         microbatches: parts of a batch that are computed one after the other.
@@ -61,6 +65,7 @@ class TrainConfig:
     steps: int = 1000
     seed: int = 0
     start_from: str = ""
+    start_params: str = ""
     z_loss: float = 1e-4
     predicted_from: int = 1
     microbatches: int = 1
@@ -76,6 +81,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise UserError("data is not set", "name a folder of token files or of a dataset of beam_jobs.equal_info")
+        if self.start_from and self.start_params:
+            raise UserError(
+                f"start_from={self.start_from} and start_params={self.start_params}",
+                "give one: start_from goes on with a run's optimizer and step, start_params begins anew",
+            )
         least = {
             **dict.fromkeys(("length", "batch_size", "steps", "microbatches", "mesh_model", "steps_per_call"), 1),
             **dict.fromkeys(("keep", "log_every", "eval_batches", "predicted_from"), 1),
@@ -109,11 +119,17 @@ class TrainConfig:
         parts = {"model": LMConfig(**values["model"]), "optimizer": OptimizerConfig(**values["optimizer"])}
         return cls(**{**values, **parts})
 
-    def identity(self, tokens_sha256: str) -> dict[str, Any]:
-        """What decides each step's result: a checkpoint is only taken up under the same."""
+    def identity(self, tokens_sha256: str, start_params_sha256: str = "") -> dict[str, Any]:
+        """What decides each step's result: a checkpoint is only taken up under the same.
+
+        Args:
+            tokens_sha256: of the training split.
+            start_params_sha256: of the file `start_params`; "" where there is none.
+        """
         may_change = set(MAY_CHANGE) - ({"steps"} if depends_on_length(self.optimizer) else set())
         kept = {name: value for name, value in self.to_json().items() if name not in may_change}
-        return {**kept, "tokens_sha256": tokens_sha256}
+        begun = {"start_params_sha256": start_params_sha256} if start_params_sha256 else {}
+        return {**kept, "tokens_sha256": tokens_sha256, **begun}
 
 
 def check_devices(config: TrainConfig, *, devices: int, hosts: int = 1) -> tuple[int, int]:

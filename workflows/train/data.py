@@ -9,7 +9,9 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from seqio_tasks import layout, token_files
+from models.equal_info.ids import PAD_ID
+from seqio_tasks import layout, pairs, token_files
+from seqio_tasks.pair_rows import rows_of_pairs
 from seqio_tasks.token_files import TokenFile
 from seqio_tasks.windows import Windows
 from shammie import files
@@ -20,14 +22,23 @@ AHEAD = 2  # batches that wait on the devices
 T = TypeVar("T")
 
 
-def tokens_of(directory: str, split: str) -> TokenFile:
-    """A split of a folder of token files, or of a dataset of `beam_jobs.equal_info` (made flat once, in the cache).
+def tokens_of(directory: str, split: str, length: int = 0) -> TokenFile:
+    """A split of a folder of token files, of a dataset of `beam_jobs.equal_info`, or of pairs (`seqio_tasks.pairs`).
+
+    The last two are made into token files once, in the cache.
+
+    Args:
+        directory: the folder.
+        split: such as train.
+        length: of the rows into which pairs are packed; others do without.
 
     Raises:
-        UserError: the folder is neither, or has no such split.
+        UserError: the folder is none of these, or has no such split.
     """
     if token_files.has_tokens(directory, split):
-        return token_files.open_tokens(directory, split)
+        return token_files.open_tokens(directory, split, packed=True)
+    if pairs.splits_of(directory):
+        return rows_of_pairs(directory, split, length)
     if layout.manifests(directory):
         from beam_jobs.read_examples import read_targets  # brings Beam's packages, which token files do without
 
@@ -48,16 +59,22 @@ def tokens_of(directory: str, split: str) -> TokenFile:
 def made_with(directory: str) -> str:
     """What made a folder's ids of text: a codec's fingerprint or a tokenizer's name. Its tokens are not read."""
     found = {manifest["config"]["codec_fingerprint"] for manifest in layout.manifests(directory).values()}
+    found |= {pairs.about(directory, split).made_with for split in pairs.splits_of(directory)}
     return min(found) if found else tokens_of(directory, "train").info.made_with
 
 
-def windows_of(config: TrainConfig, split: str) -> tuple[Windows, TokenFile]:
+def windows_of(config: TrainConfig, split: str, *, whole_batch: bool = True) -> tuple[Windows, TokenFile]:
     """A split's windows, once its ids are known to be the model's.
 
+    Args:
+        config: the run.
+        split: such as train.
+        whole_batch: whether rows of packed examples must fill a batch, as windows of a stream must.
+
     Raises:
-        UserError: no such split, other ids, or too few of them for a batch.
+        UserError: no such split, other ids, too few of them for a batch, or rows of another length.
     """
-    tokens = tokens_of(config.data, split)
+    tokens = tokens_of(config.data, split, config.length)
     info, name = tokens.info, f"split {split} of {config.data}"
     if config.tokenizer and info.made_with != config.tokenizer:
         raise UserError(
@@ -69,13 +86,26 @@ def windows_of(config: TrainConfig, split: str) -> tuple[Windows, TokenFile]:
             f"{name} has ids up to {info.vocab_size - 1}, beyond model.vocab_size={config.model.vocab_size}",
             f"set the model's vocab_size to {info.vocab_size} or more, or use data of the model's own codec",
         )
+    if info.row_length not in (0, config.length):
+        raise UserError(
+            f"{name} is packed into rows of {info.row_length} tokens, not of length={config.length}",
+            f"set length={info.row_length}, or pack it again",
+        )
     windows = Windows(tokens.ids, config.length, name=name)
-    windows.check_batch(config.batch_size)
+    if whole_batch or not info.row_length:
+        windows.check_batch(config.batch_size)
     return windows, tokens
 
 
-def validation_of(config: TrainConfig) -> list[np.ndarray]:
+def validation_of(config: TrainConfig, *, packed: bool = False) -> list[np.ndarray]:
     """This process's rows of the fixed validation batches, each int32 [batch_size / hosts, length].
+
+    What a stream has beyond whole batches is left out. Packed examples all count: rows of padding, which have no
+    weight, fill their last batch.
+
+    Args:
+        config: the run.
+        packed: whether it trains on packed examples.
 
     Raises:
         UserError: evaluation is on and there is no usable validation split.
@@ -83,12 +113,20 @@ def validation_of(config: TrainConfig) -> list[np.ndarray]:
     if not config.eval_every:
         return []
     try:
-        windows, _ = windows_of(config, "validation")
+        windows, tokens = windows_of(config, "validation", whole_batch=False)
+        if bool(tokens.info.row_length) != packed:
+            kinds = "a stream of tokens", "rows of packed pairs"
+            raise UserError(
+                f"split validation of {config.data} holds {kinds[not packed]}, but train holds {kinds[packed]}",
+                "make both of one kind",
+            )
     except UserError as error:
         raise UserError(error.problem, f"{error.cure}, or set eval_every=0 to train without validation") from error
-    count = min(config.eval_batches, windows.count // config.batch_size)
-    rows = np.arange(count * config.batch_size).reshape(count, config.batch_size)
-    return [windows.take(batch[jax.process_index() :: jax.process_count()]) for batch in rows]
+    size = config.batch_size
+    count = min(config.eval_batches, -(-windows.count // size) if packed else windows.count // size)
+    rows = windows.take(np.arange(min(count * size, windows.count)))
+    rows = np.pad(rows, ((0, count * size - len(rows)), (0, 0)), constant_values=PAD_ID)
+    return [batch[jax.process_index() :: jax.process_count()] for batch in rows.reshape(count, size, -1)]
 
 
 def on_devices(rows: np.ndarray, place: NamedSharding, batch_size: int) -> jax.Array:

@@ -1,7 +1,8 @@
-"""The command that turns a checkpoint into T5X's format, or into a model's file.
+"""The command that turns a checkpoint into T5X's format, or into a model's file; and such a file into T5X's format.
 
 python -m workflows.train.export --run OUT --to PLACE
 python -m workflows.train.export --t5x CHECKPOINT --gin_file FILE [--gin.NAME=VALUE …] --to PLACE
+python -m workflows.train.export --lm LM.bin --gin_file FILE [--gin.NAME=VALUE …] --to FOLDER
 """
 
 import sys
@@ -22,6 +23,7 @@ from workflows.train.config import TrainConfig, check_devices
 from workflows.train.data import made_with
 from workflows.train.loop import CONFIG
 from workflows.train.mesh import make_mesh
+from workflows.train.start import params_hash, read_params
 
 PROGRAM = "workflows.train.export"
 
@@ -30,8 +32,10 @@ def parser() -> Parser:
     """The command's flags."""
     flags = Parser(
         prog=f"python -m {PROGRAM}",
-        usage=f"python -m {PROGRAM} (--run OUT | --t5x CHECKPOINT --gin_file FILE [--gin.NAME=VALUE …]) --to PLACE",
-        description="Turns a checkpoint into one that T5X reads, or into a language model's file.",
+        usage=f"python -m {PROGRAM} (--run OUT | (--t5x CHECKPOINT | --lm FILE) --gin_file FILE [--gin.NAME=VALUE …])"
+        " --to PLACE",
+        description="Turns a checkpoint into one that T5X reads, or into a language model's file; or that into the"
+        " checkpoint of step 0 with which T5X begins to fine-tune it.",
         epilog="PLACE ends in .bin for a model's file, and is else a folder that receives checkpoint_STEP: give that to"
         " T5X as --gin.START_FROM, and any of T5X's to the bundled trainer under the same name.",
         allow_abbrev=False,
@@ -39,7 +43,13 @@ def parser() -> Parser:
     add = flags.add_argument
     add("--run", metavar="OUT", help="folder of a run of the bundled trainer, whose newest checkpoint is taken")
     add("--t5x", metavar="CHECKPOINT", help="folder checkpoint_STEP of T5X")
-    add("--gin_file", metavar="FILE", action="append", help="with --t5x: gin/train's file of the model and optimizer")
+    add("--lm", metavar="FILE", help="a language model's file, which T5X is to begin with at step 0")
+    add(
+        "--gin_file",
+        metavar="FILE",
+        action="append",
+        help="with --t5x or --lm: gin/train's file of the model and optimizer",
+    )
     add("--to", metavar="PLACE", required=True, help="a folder, or a file that ends in .bin")
     add("--debug", action="store_true", help="show stack traces")
     return flags
@@ -53,15 +63,21 @@ def config_of_run(run: str) -> TrainConfig:
     return TrainConfig.from_json(files.read_json(path))
 
 
-def state_of(config: TrainConfig, *, run: str | None = None, t5x: str | None = None) -> TrainState:
-    """The state of a run's newest checkpoint, or of a T5X checkpoint.
+def state_of(
+    config: TrainConfig, *, run: str | None = None, t5x: str | None = None, lm: str | None = None
+) -> TrainState:
+    """The state of a run's newest checkpoint, of a T5X checkpoint, or before the first step of a model's fine-tuning.
 
     Raises:
-        UserError: there is no checkpoint, or it is of another network or optimizer.
+        UserError: there is no checkpoint or file, or it is of another network, vocabulary or optimizer.
     """
     compute = compute_of(config, make_mesh(*check_devices(config, devices=jax.device_count())))
     if t5x:
         return exchange.read(t5x, compute.places[0])
+    if lm:
+        params_hash(lm)  # says so where there is none
+        told = config.tokenizer or made_with(config.data)
+        return compute.start_with(read_params(lm, config.model, compute.places[0].params, made_with=told))[0]
     assert run is not None
     checkpoints = Checkpoints(run, {}, config.keep)
     try:
@@ -73,22 +89,32 @@ def state_of(config: TrainConfig, *, run: str | None = None, t5x: str | None = N
         checkpoints.close()
 
 
-def export(to: str, *, run: str | None = None, t5x: str | None = None, config: TrainConfig | None = None) -> str:
+def export(
+    to: str,
+    *,
+    run: str | None = None,
+    t5x: str | None = None,
+    lm: str | None = None,
+    config: TrainConfig | None = None,
+) -> str:
     """Writes a checkpoint where `to` says, as T5X's or as a model's file; returns the path.
 
     Args:
         to: a folder, or a file that ends in .bin.
         run: of the bundled trainer.
         t5x: a checkpoint of T5X, instead of a run.
-        config: what that one was trained with.
+        lm: a model's file, instead of them: it becomes FOLDER/checkpoint_0, with the optimizer before its first step.
+        config: what T5X's was trained with, or the model's file is to be trained with.
 
     Raises:
-        UserError: neither or both are named, or the checkpoint is not there, or of another network or optimizer.
+        UserError: not one of the three is named, or it is not there, or of another network, vocabulary or optimizer.
     """
-    if bool(run) == bool(t5x) or bool(t5x) != bool(config):
-        raise UserError(f"--run={run} and --t5x={t5x}", "give --run, or --t5x and --gin_file")
+    if bool(run) + bool(t5x) + bool(lm) != 1 or bool(run) == bool(config):
+        raise UserError(f"--run={run}, --t5x={t5x} and --lm={lm}", "give --run, or one of the others and --gin_file")
+    if lm and to.endswith(".bin"):
+        raise UserError(f"--to={to}: --lm={lm} is a model's file already", "name a folder, or copy the file")
     config = config or config_of_run(str(run))
-    state = state_of(config, run=run, t5x=t5x)
+    state = state_of(config, run=run, t5x=t5x, lm=lm)
     if not to.endswith(".bin"):
         return exchange.write(state, to)
     params: Any = jax.device_get(state.params)
@@ -114,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.gin_file:
             gin_config.parse(arguments.gin_file, bindings, modules=MODULES)
             config = gin_config.call(TrainConfig)
-        print(export(arguments.to, run=arguments.run, t5x=arguments.t5x, config=config))
+        print(export(arguments.to, run=arguments.run, t5x=arguments.t5x, lm=arguments.lm, config=config))
 
     return run_for_people(work, debug="--debug" in words, program=PROGRAM)
 

@@ -23,12 +23,14 @@ from workflows.train.config import TrainConfig, check_devices
 from workflows.train.data import Ahead, load, on_devices, validation_of, windows_of
 from workflows.train.mesh import make_mesh
 from workflows.train.metric_log import MetricLog, Row
+from workflows.train.start import params_hash, read_params
 from workflows.train.stopping import any_asked, stop_signals
 
 CONFIG = "config.json"
 CALLS_AHEAD = 2  # calls that the device is given before the oldest has ended: enough to never idle
 OnLog = Callable[[Row], Any]
 Evaluate = Callable[[Any], Mapping[str, float]]
+Until = Callable[[Row], bool]
 
 
 class NotFinite(UserError):
@@ -50,6 +52,7 @@ def train(
     on_log: OnLog | None = None,
     *,
     evaluate: Evaluate | None = None,
+    until: Until | None = None,
     what: str = "train",
 ) -> TrainResult:
     """Trains, or resumes, to config.steps.
@@ -59,33 +62,41 @@ def train(
         out: folder of its checkpoints, metrics.jsonl, event files and config.json; made where missing.
         on_log: called with each new row, on process 0.
         evaluate: parameters to what every config.eval_every steps is logged, instead of the validation split's loss.
+        until: told of each row of an evaluation; the run ends there, saved, where it says True.
         what: names the run in its progress line.
 
     Raises:
         NotFinite: the loss is no longer finite.
-        UserError: data, devices or an earlier run in `out` do not fit the config.
+        UserError: data, devices, the model to start from or an earlier run in `out` do not fit the config.
         KeyboardInterrupt: the run was asked to stop; it is saved, and resumes when called again.
     """
     hosts, first_process = jax.process_count(), jax.process_index() == 0
     mesh = make_mesh(*check_devices(config, devices=jax.device_count(), hosts=hosts))
     windows, tokens = windows_of(config, "train")
-    validation = [] if evaluate else validation_of(config)
+    packed = tokens.info.row_length > 0
+    validation = [] if evaluate else validation_of(config, packed=packed)
+    start_hash = params_hash(config.start_params)
     files.make_directory(out)
     with ExitStack() as stack:
         if first_process:
             stack.enter_context(lock.holding(out, if_dead=f"remove {files.join(out, lock.LOCK)}"))
-        checkpoints = Checkpoints(out, config.identity(tokens.info.sha256), config.keep)
+        checkpoints = Checkpoints(out, config.identity(tokens.info.sha256, start_hash), config.keep)
         stack.callback(checkpoints.close)
         step = checkpoints.latest() or 0
         if step:
             checkpoints.check(step)
-        compute = compute_of(config, mesh)
+        compute = compute_of(config, mesh, packed=packed)
         compute.prepare(next((size for _, size in calls(config, step)), 1))
         if step:
             state, gathered = checkpoints.restore(step, compute.places)
         elif config.start_from:
             state, gathered = exchange.read(config.start_from, compute.places[0]), compute.nothing()
             step = int(state.step)
+        elif config.start_params:
+            shapes, made_with = compute.places[0].params, tokens.info.made_with
+            state, gathered = compute.start_with(
+                read_params(config.start_params, config.model, shapes, made_with=made_with)
+            )
         else:
             state, gathered = compute.start(config.seed)
         if step > config.steps:
@@ -96,14 +107,14 @@ def train(
             files.write_json(files.join(out, CONFIG), config.to_json())
             log = MetricLog(out, step)
             stack.callback(log.close)
-        run = _Run(config, out, compute, checkpoints, log, on_log, validation, evaluate, what)
+        run = _Run(config, out, compute, checkpoints, log, on_log, validation, evaluate, until, what)
         batches = Ahead(
             lambda call: on_devices(load(config, windows, *call), compute.batch_place(call[1]), config.batch_size),
             calls(config, step),
         )
         stack.callback(batches.close)
-        state = run.to_the_end(state, gathered, step, batches)
-        return TrainResult(state, log.rows if log else [], config.steps)
+        state, step = run.to_the_end(state, gathered, step, batches)
+        return TrainResult(state, log.rows if log else [], step)
 
 
 def calls(config: TrainConfig, step: int) -> Iterator[tuple[int, int]]:
@@ -129,16 +140,19 @@ class _Run:
         on_log: OnLog | None,
         validation: list[np.ndarray],
         evaluate: Evaluate | None,
+        until: Until | None,
         what: str,
     ) -> None:
         self.config, self.out, self.compute, self.checkpoints = config, out, compute, checkpoints
         self.log, self.on_log, self.validation = log, on_log, validation
-        self.evaluate, self.what = evaluate or self._validate, what
+        self.evaluate, self.until, self.what = evaluate or self._validate, until, what
         self._learning_rate = jax.jit(schedule_of(config.optimizer, config.steps))
         self._flops_per_token = training_flops_per_token(config.model, config.length)
         self._saved = checkpoints.latest()
 
-    def to_the_end(self, state: TrainState, gathered: Gathered, step: int, batches: Iterator[jax.Array]) -> TrainState:
+    def to_the_end(
+        self, state: TrainState, gathered: Gathered, step: int, batches: Iterator[jax.Array]
+    ) -> tuple[TrainState, int]:
         config, hosts = self.config, jax.process_count()
         begun: set[int] = set()
         waiting: deque[Gathered] = deque()
@@ -163,22 +177,28 @@ class _Run:
                     note = f"loss {row['loss']:.4f}, {row['tokens_per_s']:,.0f} tokens/s"
                     gathered = self.compute.nothing()
                     waiting.clear()
-                if self._due(step, config.checkpoint_every):
+                enough = bool(row and self.until and self._evaluated(step) and self.until(row))
+                if enough or self._due(step, config.checkpoint_every):
                     self._save(state, gathered, step)
                 if progress:
                     progress.to(step, note)
                 if row:
                     self._tell(row)
                     clock_step, clock = step, time.perf_counter()
+                if enough:
+                    break
                 if step < config.steps and any_asked(stop, hosts=hosts, at_log_point=bool(row)):
                     self._save(state, gathered, step)
                     self.checkpoints.close()
                     print(f"{self.what}: stopped after step {step}, saved in {self.out}", file=sys.stderr)
                     raise KeyboardInterrupt
-        return state
+        return state, step
 
     def _due(self, step: int, every: int) -> bool:
         return step == self.config.steps or bool(every and step % every == 0)
+
+    def _evaluated(self, step: int) -> bool:
+        return bool(self.config.eval_every) and self._due(step, self.config.eval_every)
 
     def _row(self, state: TrainState, gathered: Gathered, step: int, since_step: int, since: float) -> Row:
         host = jax.device_get(gathered)
@@ -197,7 +217,7 @@ class _Run:
             "steps_per_s": speed,
             "tokens_per_s": speed * config.tokens_per_step,
         }
-        if config.eval_every and self._due(step, config.eval_every):
+        if self._evaluated(step):
             row |= self.evaluate(state.params)
         if self.log:
             self.log.add(row)

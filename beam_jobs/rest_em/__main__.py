@@ -1,0 +1,200 @@
+"""The E-step on its own, on any runner: python -m beam_jobs.rest_em problems | sample | grade | select [flags].
+
+problems --format gsm8k --input train.jsonl --output problems.jsonl
+sample   --problems problems.jsonl --model lm.bin --codec codec.bin --output samples
+sample   --problems problems.jsonl --endpoint http://host:8000/v1 --endpoint_model NAME --output samples
+grade    --problems problems.jsonl --samples samples --output graded
+select   --problems problems.jsonl --graded graded --codec codec.bin --output pairs
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from shammie.arguments import Parser
+from shammie.errors import UserError, run_for_people
+
+PROGRAM = "beam_jobs.rest_em"
+
+
+def parser() -> Parser:
+    """The jobs' own flags."""
+    flags = Parser(
+        prog=f"python -m {PROGRAM}",
+        description="The E-step of ReST-EM (arXiv:2312.06585): problems, samples, verdicts, selection.",
+        epilog="All other flags of sample and grade go to Beam, such as --runner=FlinkRunner or --direct_num_workers=4."
+        " The same command resumes a job that was stopped.",
+        allow_abbrev=False,
+    )
+    jobs = flags.add_subparsers(dest="job", required=True, metavar="problems|sample|grade|select")
+    for add_job in (_problems, _sample, _grade, _select):
+        one = jobs.add_parser(add_job.__name__[1:], allow_abbrev=False, description=add_job.__doc__)
+        add_job(one)
+        one.add_argument("--debug", action="store_true", help="show stack traces")
+    return flags
+
+
+def _problems(job: argparse.ArgumentParser) -> None:
+    """Released files as problems: one JSON object a line."""
+    add = job.add_argument
+    add("--input", nargs="+", required=True, help="the released files or folders")
+    add("--format", required=True, help="math, gsm8k, apps, humaneval, mbpp or jsonl")
+    add("--output", required=True, help="file of problems to write")
+
+
+def _sample(job: argparse.ArgumentParser) -> None:
+    """N samples of each problem, by a model of ours or a server that speaks OpenAI's protocol."""
+    add = job.add_argument
+    add("--problems", required=True, help="file of problems")
+    add("--output", required=True, help="folder for the samples")
+    add("--model", default="", help="file of a trained model (lm.bin)")
+    add("--codec", default="", help="file of its codec, or default, or bytes")
+    add("--endpoint", default="", help="instead: where a server's protocol begins, such as http://host:8000/v1")
+    add("--endpoint_model", default="", help="the model's name there")
+    add("--api", default="completions", help="completions or chat (default: completions)")
+    add("--system_prompt", default="", help="what a chat begins with")
+    add("--stop", nargs="*", default=[], help="texts that end an answer of a server")
+    add("--concurrency", type=int, default=8, help="requests at a time, of each worker process (default: 8)")
+    add("--requests_per_s", type=float, default=0.0, help="most requests begun in a second (default: no limit)")
+    add("--attempts", type=int, default=6, help="how often a request is sent (default: 6)")
+    add("--cache", default="", help="folder that keeps a server's answers, so that none is asked for twice")
+    add("--no_top_k", action="store_true", help="do not send top_k, which OpenAI's own servers reject")
+    add("--samples", type=int, default=32, help="of each problem (default: 32)")
+    add("--temperature", type=float, default=0.7, help="0 takes the most probable token (default: 0.7)")
+    add("--top_k", type=int, default=40, help="0 for all tokens (default: 40)")
+    add("--top_p", type=float, default=1.0, help="nucleus (default: 1, all tokens)")
+    add("--new_tokens", type=int, default=512, help="the most tokens of a sample (default: 512)")
+    add("--seed", type=int, default=0, help="of all draws (default: 0)")
+    add("--iteration", type=int, default=1, help="of the loop; others draw otherwise (default: 1)")
+    add("--group_samples", type=int, default=512, help="samples that are answered together (default: 512)")
+    add("--prompt_file", default="", help="file whose text stands before each prompt, such as worked examples")
+    add("--max_bad_share", type=float, default=0.01, help="share of failed requests that stops the job (default: 0.01)")
+    add("--overwrite", action="store_true", help="start over")
+
+
+def _grade(job: argparse.ArgumentParser) -> None:
+    """The verdict of each sample; generated programs run in a sandbox (see shammie doctor)."""
+    add = job.add_argument
+    add("--problems", required=True, help="the file of problems that were sampled")
+    add("--samples", required=True, help="folder of the samples")
+    add("--output", required=True, help="folder for the verdicts")
+    add("--timeout_s", type=float, default=4.0, help="of each verdict (default: 4)")
+    add("--threads", type=int, default=0, help="verdicts at a time in each worker process (default: its processors)")
+    add("--overwrite", action="store_true", help="start over")
+
+
+def _select(job: argparse.ArgumentParser) -> None:
+    """What to fine-tune on: distinct right solutions, at most so many of a problem; a folder of pairs."""
+    add = job.add_argument
+    add("--problems", required=True, help="the file of problems that were sampled")
+    add("--graded", required=True, help="folder of the verdicts")
+    add("--codec", required=True, help="file of the codec of the model that will be tuned, or default, or bytes")
+    add("--output", required=True, help="folder for pairs, kept.jsonl and dropped.jsonl")
+    add("--cap", type=int, default=10, help="most solutions of a problem (default: 10)")
+    add("--seed", type=int, default=0, help="of the choice among more (default: 0)")
+    add("--distinct", default="text", help="what makes two the same: text or equations (default: text)")
+    add("--max_tokens", type=int, default=0, help="leave out longer pairs (default: none)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; what it counted goes to stdout as one JSON object."""
+    words = list(sys.argv[1:] if argv is None else argv)
+
+    def work() -> None:
+        arguments, beam_flags = parser().parse_known_args(words)
+        if beam_flags and (arguments.job in ("problems", "select") or not beam_flags[0].startswith("-")):
+            raise UserError(f"unexpected argument {beam_flags[0]!r}", f"see {PROGRAM} {arguments.job} --help")
+        print(json.dumps(_JOBS[arguments.job](arguments, beam_flags), indent=2))
+
+    return run_for_people(work, debug="--debug" in words, program=PROGRAM)
+
+
+def convert(arguments: argparse.Namespace, _: Sequence[str]) -> dict[str, Any]:
+    """`problems`."""
+    from beam_jobs.rest_em.datasets import load_problems
+    from models.rest_em.records import write_records
+
+    found = load_problems(arguments.input, arguments.format)
+    write_records(arguments.output, found)
+    return {"problems": len(found), "without_reference": sum(not (p.answer or p.tests or p.cases) for p in found)}
+
+
+def sample(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> dict[str, Any]:
+    """`sample`."""
+    from beam_jobs.inference.endpoint import EndpointConfig
+    from beam_jobs.inference.requests import Generation
+    from beam_jobs.rest_em.sample import LocalModel, SampleConfig, run
+    from models.lm.decoding import Sampling
+    from shammie.files import read_bytes
+
+    a = arguments
+    if bool(a.model) == bool(a.endpoint):
+        raise UserError("give either --model or --endpoint", "one of them answers")
+    if a.model and not a.codec:
+        raise UserError("--model needs --codec", "give the codec that its ids are made with")
+    if a.endpoint and not a.endpoint_model:
+        raise UserError("--endpoint needs --endpoint_model", "give the name that the server lists under /models")
+    local = LocalModel(a.model, a.codec)
+    served = a.endpoint and EndpointConfig(
+        url=a.endpoint,
+        model=a.endpoint_model,
+        api=a.api,
+        system_prompt=a.system_prompt,
+        stop=tuple(a.stop),
+        concurrency=a.concurrency,
+        requests_per_s=a.requests_per_s,
+        attempts=a.attempts,
+        cache=a.cache,
+        send_top_k=not a.no_top_k,
+    )
+    try:
+        sampling = Sampling(temperature=a.temperature, top_k=a.top_k, top_p=a.top_p)
+    except ValueError as error:
+        raise UserError(str(error), "change that flag") from error
+    config = SampleConfig(
+        problems=a.problems,
+        output=a.output,
+        model=served or local,
+        generation=Generation(sampling, a.new_tokens),
+        samples=a.samples,
+        seed=a.seed,
+        iteration=a.iteration,
+        group_samples=a.group_samples,
+        prompt_prefix=read_bytes(a.prompt_file).decode() if a.prompt_file else "",
+        max_bad_share=a.max_bad_share,
+        overwrite=a.overwrite,
+    )
+    return run(config, beam_flags)["counters"]
+
+
+def grade(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> dict[str, Any]:
+    """`grade`."""
+    from beam_jobs.rest_em.grade import GradeConfig, run
+
+    names = ("problems", "samples", "output", "timeout_s", "threads", "overwrite")
+    return run(GradeConfig(**{name: getattr(arguments, name) for name in names}), beam_flags)["counters"]
+
+
+def select(arguments: argparse.Namespace, _: Sequence[str]) -> dict[str, Any]:
+    """`select`."""
+    from beam_jobs.rest_em.selecting import write_selection
+
+    a = arguments
+    return write_selection(
+        problems=a.problems,
+        graded=[a.graded],
+        codec=a.codec,
+        output=a.output,
+        cap=a.cap,
+        seed=a.seed,
+        distinct=a.distinct,
+        max_tokens=a.max_tokens,
+    )
+
+
+_JOBS = {"problems": convert, "sample": sample, "grade": grade, "select": select}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""The run of a job over numbered shards (`beam_jobs.sharded`): held, resumed, watched, ended."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import PCollection
+
+from beam_jobs import storage
+from beam_jobs.runner import one_worker, pipeline_options, run_pipeline
+from beam_jobs.sharded import Shards
+from shammie.files import is_local, join
+from shammie.lock import LOCK, holding
+from shammie.progress import Progress
+
+
+def run_sharded(
+    shards: Shards,
+    config: Mapping[str, Any],
+    build: Callable[[PCollection[int]], object],
+    beam_flags: Sequence[str] = (),
+    *,
+    overwrite: bool = False,
+    max_bad_share: float = 0.0,
+    what: str,
+) -> dict[str, Any]:
+    """Runs what is left of a job; a finished one is only read.
+
+    A local output folder is held against other jobs meanwhile; an object store offers no lock.
+
+    Args:
+        shards: the output.
+        config: all that decides the records, as JSON values.
+        build: adds the transforms that do units, to a collection of their numbers; each writes its shard.
+        beam_flags: flags for Beam.
+        overwrite: start over.
+        max_bad_share: the share of dead letters that is tolerated.
+        what: names the job in its progress line.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        UserError: see `Shards.start` and `Shards.finish`, and whatever a worker marks for people.
+    """
+    pipeline_options(beam_flags)  # a wrong flag shows before any work is done
+    storage.make_directory(shards.output)
+    local = is_local(shards.output)
+    if_dead = f"remove {join(shards.output, LOCK)}"
+    with holding(shards.output, option="--output", if_dead=if_dead) if local else nullcontext():
+        manifest = shards.start(config, overwrite=overwrite)
+        if manifest is not None:
+            return manifest
+        left = [number for number in range(shards.count) if shards.report(number) is None]
+
+        def whole(pipeline: beam.Pipeline) -> None:
+            numbers = pipeline | "Units" >> beam.Create(left, reshuffle=False)
+            if not one_worker(beam_flags):
+                numbers |= "Spread units" >> beam.Reshuffle()
+            build(numbers)
+
+        if left:
+            with _watched(shards, what):
+                run_pipeline(whole, beam_flags)
+        return shards.finish(config, max_bad_share=max_bad_share)
+
+
+@contextmanager
+def _watched(shards: Shards, what: str) -> Iterator[None]:
+    """A live line while the pipeline runs: it counts the reports that appear."""
+    over = threading.Event()
+    every = 0.5 if is_local(shards.output) else 10.0
+    with Progress(what, shards.count, "shards", start=shards.finished()) as progress:
+
+        def look() -> None:
+            while not over.wait(every):
+                progress.to(shards.finished())
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+        progress.to(shards.finished())

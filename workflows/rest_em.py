@@ -1,0 +1,218 @@
+"""The `rest_em` system: sample, verify, filter, fine-tune from base, repeat (arXiv:2312.06585), as a DAG.
+
+    problems ── codec ── base ─┬─ sample ─ grade ─ select ─ tune ─┬─ sample ─ grade ─ select ─ tune ─ …
+       │                       │                    (from base)   │
+       └───────────────────────┴─ evaluate ───────────────────────┴─ evaluate ── … ── report
+
+Each model size, seed and variant of the loop has its own chain; what two chains have in common runs once. The functions
+that the steps run are in `rest_em_steps`, the settings in `rest_em_settings`, the page in `rest_em_report`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from models.lm import LMConfig
+from models.lm.decoding import Sampling
+from shammie.errors import UserError
+from workflows import rest_em_data, rest_em_report, rest_em_steps
+from workflows.dag import Source, Step, source_of_files
+from workflows.rest_em_settings import PASS_AT_K_SAMPLING, Settings, Size, Tuning, Variant, plain
+
+__all__ = ["Settings", "Size", "Tuning", "Variant", "steps"]
+
+TRAINS = ("workflows.train", "models.training", "models.lm", "seqio_tasks.rest_em")
+SAMPLES = ("beam_jobs.rest_em", "beam_jobs.inference", "models.lm")
+
+
+def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flags: Sequence[str] = ()) -> list[Step]:
+    """The DAG; its last step is the report.
+
+    Args:
+        settings: numbers and choices.
+        input: refused: files are named by split, in `Settings.data`.
+        beam_flags: go to Beam as they are.
+    """
+    if input:
+        raise UserError(
+            f"rest_em reads no plain --input (got {input[0]})",
+            "name files by split: --gin.DATA=\"{'train': 'gsm8k:FILE', 'test': 'gsm8k:FILE'}\"",
+        )
+    return [_Chains(settings or Settings(), tuple(beam_flags)).report()]
+
+
+class _Chains:
+    """The steps of all chains, and what the report is told of them."""
+
+    def __init__(self, settings: Settings, beam_flags: tuple[str, ...]) -> None:
+        self.settings, self.beam_flags = settings, beam_flags
+        self.problems = self._problems()
+        self.codec = Step(
+            "codec",
+            rest_em_data.make_codec,
+            config={"vocab_size": settings.vocab_size, "given": bool(settings.codec)},
+            inputs={"problems": self.problems, **_file("codec", settings.codec)},
+            code=("models.equal_info.sentencepieces",),
+        )
+        self.told: list[dict[str, Any]] = []
+        self.inputs: dict[str, Step] = {}
+        self.last_selections: dict[int, Step] = {}  # by seed, of the largest model's first variant
+
+    def report(self) -> Step:
+        """All chains and the report over them, the largest model first, for it may teach the others."""
+        for size in reversed(self.settings.sizes):
+            for seed in self.settings.seeds:
+                base = self._base(size, seed)
+                self._tell(size, seed, None, 0, {"model": base, "evaluate": self._evaluate(base, seed, whole=True)})
+                for variant in self.settings.variants:
+                    self._chain(size, seed, variant, base)
+        names = {
+            "variants": [plain(variant) for variant in self.settings.variants],
+            "sizes": [plain(size) for size in self.settings.sizes],
+            "seeds": list(self.settings.seeds),
+        }
+        return Step(
+            "report",
+            rest_em_report.write,
+            config={**names, "chains": self.told},
+            inputs={"problems": self.problems, **self.inputs},
+            code=("workflows.report", "workflows.rest_em_measures", "models.rest_em"),
+        )
+
+    def _problems(self) -> Step:
+        s = self.settings
+        if not s.data:
+            names = ("base_problems", "train_problems", "validation_problems", "test_problems")
+            config = {
+                "families": list(s.families),
+                "levels": list(s.levels),
+                **{name: getattr(s, name) for name in names},
+            }
+            return Step("problems", rest_em_data.write_embedded, config=config, code=("models.rest_em",))
+        files = rest_em_data.files_of(s.data)
+        return Step(
+            "problems",
+            rest_em_data.write_released,
+            config={"formats": {split: form for split, (form, _) in files.items()}, "most": s.test_problems},
+            inputs={f"data_{split}": source_of_files(split, paths) for split, (_, paths) in files.items()},
+            code=("beam_jobs.rest_em.datasets",),
+        )
+
+    def _base(self, size: Size, seed: int) -> Step:
+        s = self.settings
+        common: dict[str, Any] = {"problems": self.problems, "codec": self.codec}
+        if s.base:
+            return Step("base", rest_em_steps.take_base, inputs={**common, **_file("base", s.base)})
+        return Step(
+            "base",
+            rest_em_steps.train_base,
+            config={**self._tuned(size, s.base_tuning), "seed": seed},
+            inputs=common,
+            code=TRAINS,
+        )
+
+    def _tuned(self, size: Size, tuning: Tuning) -> dict[str, Any]:
+        model = replace(size.model, vocab_size=LMConfig.vocab_size)  # the codec says
+        return {"model": plain(model), "tuning": plain(tuning), "new_tokens": self.settings.new_tokens}
+
+    def _chain(self, size: Size, seed: int, variant: Variant, base: Step) -> None:
+        largest = size is self.settings.sizes[-1]
+        if variant.source == "teacher" and largest:
+            return  # nobody is larger
+        model = base
+        for iteration in range(1, variant.iterations + 1):
+            made = self._selection(variant, seed, iteration, model)
+            tuned = Step(
+                "tune",
+                rest_em_steps.tune,
+                config={**self._tuned(size, self.settings.tuning), "seed": seed},
+                inputs={
+                    "problems": self.problems,
+                    "codec": self.codec,
+                    "start": base if variant.start == "base" else model,
+                    "select": made["select"],
+                },
+                code=TRAINS,
+            )
+            model = tuned
+            last = iteration == variant.iterations
+            if last or self.settings.eval_iterations:
+                made["evaluate"] = self._evaluate(tuned, seed, whole=last)
+            self._tell(size, seed, variant, iteration, {**made, "model": tuned})
+            if largest and variant is self.settings.variants[0]:
+                self.last_selections[seed] = made["select"]
+
+    def _selection(self, variant: Variant, seed: int, iteration: int, model: Step) -> dict[str, Step]:
+        """The steps that decide what an M-step trains on."""
+        config = {"cap": variant.cap, "seed": seed, "distinct": variant.distinct, "with_human": variant.with_human}
+        given = {"problems": self.problems, "codec": self.codec}
+        if variant.source == "teacher":
+            if seed not in self.last_selections:
+                raise UserError(f"Variant {variant.name} has no teacher", "put a variant over own samples before it")
+            return {"select": self.last_selections[seed]}
+        if variant.source == "human":
+            return {"select": Step("select", rest_em_steps.select_human, inputs=given)}
+        sample, grade = self._sampled(variant, seed, iteration, {"model": model})
+        inputs = {**given, "grade": grade}
+        if variant.hint:
+            hinted = {"model": model, "failed": grade}
+            inputs["grade_hinted"] = self._sampled(variant, seed, iteration, hinted, hint=variant.hint)[1]
+        select = Step("select", rest_em_steps.select, config=config, inputs=inputs, code=("models.rest_em",))
+        return {"sample": sample, "grade": grade, "select": select}
+
+    def _sampled(
+        self, variant: Variant, seed: int, iteration: int, inputs: dict[str, Step], **more: Any
+    ) -> tuple[Step, Step]:
+        flags = self.beam_flags
+        config = {
+            "samples": variant.samples,
+            "sampling": plain(variant.sampling),
+            "new_tokens": self.settings.new_tokens,
+            "seed": seed,
+            "iteration": iteration,
+            **more,
+        }
+        sample = Step(
+            "sample",
+            lambda running: rest_em_steps.sample(running, flags),
+            config=config,
+            inputs={"problems": self.problems, "codec": self.codec, **inputs},
+            code=SAMPLES,
+        )
+        grade = Step(
+            "grade",
+            lambda running: rest_em_steps.grade(running, flags),
+            inputs={"problems": self.problems, "sample": sample},
+            code=("beam_jobs.rest_em", "beam_jobs.sandbox", "models.rest_em"),
+        )
+        return sample, grade
+
+    def _evaluate(self, model: Step, seed: int, *, whole: bool) -> Step:
+        flags, s = self.beam_flags, self.settings
+        drawn: Sampling = PASS_AT_K_SAMPLING
+        return Step(
+            "evaluate",
+            lambda running: rest_em_steps.evaluate(running, flags),
+            config={
+                "new_tokens": s.new_tokens,
+                "samples": s.eval_samples if whole else 0,
+                "sampling": plain(drawn),
+                "seed": seed,
+            },
+            inputs={"problems": self.problems, "codec": self.codec, "model": model},
+            code=SAMPLES,
+        )
+
+    def _tell(self, size: Size, seed: int, variant: Variant | None, iteration: int, made: dict[str, Step]) -> None:
+        """Notes a place in a chain, and its steps by the words that the report asks for them with."""
+        words = {}
+        for what, step in made.items():
+            words[what] = f"{what}_{step.identity[:12]}"
+            self.inputs[words[what]] = step
+        place = {"size": size.name, "seed": seed, "variant": variant.name if variant else "", "iteration": iteration}
+        self.told.append({**place, "steps": words})
+
+
+def _file(name: str, path: str) -> dict[str, Source]:
+    """A file of the user's as a step's source, where one is named."""
+    return {"file": source_of_files(name, [path])} if path else {}

@@ -1,0 +1,178 @@
+"""What the steps of `rest_em` run: base, sample, grade, select, tune, evaluate.
+
+A step that makes a model writes lm.bin (`models.lm.artefact.TrainedLM`) and training.json (curve and choice); sampling
+and grading are the Beam jobs of `beam_jobs.rest_em`, in the folders `samples` and `graded` of their steps.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from beam_jobs.inference.requests import Generation
+from beam_jobs.rest_em import grade as grade_job
+from beam_jobs.rest_em import sample as sample_job
+from beam_jobs.rest_em.selecting import write_pairs, write_selection
+from beam_jobs.sharded import read_all
+from models.equal_info.load import load_codec
+from models.lm import LMConfig
+from models.lm.artefact import TrainedLM
+from models.lm.decoding import Sampling
+from models.rest_em.records import Graded, Problem, write_records
+from shammie.errors import UserError
+from shammie.files import copy, join, read_bytes, write_json
+from workflows import rest_em_tuning
+from workflows.dag import Running
+from workflows.rest_em_data import codec_in, problems_in, test_sets
+from workflows.rest_em_measures import measure
+from workflows.rest_em_settings import Tuning
+
+LM, PAIRS, SAMPLES, GRADED = "lm.bin", "pairs", "samples", "graded"
+GREEDY = Sampling(temperature=0.0)
+SHOWN = 4000  # samples of a split that an evaluation keeps for the report's browser
+
+
+def take_base(running: Running) -> None:
+    """Takes a model of the user's as base.
+
+    Raises:
+        UserError: it is no model, or reads the ids of another codec.
+    """
+    path = next(iter(running.source("file").paths.values()))
+    codec = load_codec(codec_in(running.input("codec")))
+    TrainedLM.from_bytes(read_bytes(path), made_with=codec.fingerprint)
+    copy(path, running.path(LM))
+
+
+def train_base(running: Running) -> Mapping[str, Any]:
+    """Trains the base on the solutions that come with the problems of the split `base`."""
+    _write_solutions(running, problems_in(running.input("problems"), "base"))
+    return _tuned(running, start="")
+
+
+def sample(running: Running, beam_flags: Sequence[str]) -> Mapping[str, Any]:
+    """N samples of each problem of the split `train`; with a hint, of those without a right sample so far."""
+    c = running.config
+    path = join(running.input("problems"), "train.jsonl")
+    if c.get("hint"):
+        path = running.path("hinted.jsonl")
+        write_records(path, _hinted(running, c["hint"]))
+    config = sample_job.SampleConfig(
+        problems=path,
+        output=running.path(SAMPLES),
+        model=sample_job.LocalModel(join(running.input("model"), LM), codec_in(running.input("codec"))),
+        generation=Generation(Sampling(**c["sampling"]), c["new_tokens"]),
+        samples=c["samples"],
+        seed=c["seed"],
+        iteration=c["iteration"],
+    )
+    return sample_job.run(config, beam_flags)["counters"]
+
+
+def _hinted(running: Running, hint: str) -> list[Problem]:
+    """The problems of which no sample passed, with the answer in the prompt."""
+    passed = {one.problem for one in read_all(join(running.input("failed"), GRADED), Graded) if one.passed}
+    failed = [one for one in problems_in(running.input("problems"), "train") if one.id not in passed and one.answer]
+    if not failed:
+        raise UserError("every problem was solved without a hint", "leave the hint out")
+    return [replace(one, prompt=hint.replace("{answer}", one.answer) + one.prompt) for one in failed]
+
+
+def grade(running: Running, beam_flags: Sequence[str]) -> Mapping[str, Any]:
+    """The verdict of each sample."""
+    config = grade_job.GradeConfig(
+        problems=join(running.input("problems"), "train.jsonl"),
+        samples=join(running.input("sample"), SAMPLES),
+        output=running.path(GRADED),
+    )
+    return grade_job.run(config, beam_flags)["counters"]
+
+
+def select(running: Running) -> Mapping[str, Any]:
+    """Chooses the solutions that are trained on; what is left out is listed in dropped.jsonl, with its reason."""
+    c = running.config
+    given = [word for word in ("grade", "grade_hinted") if word in running.step.inputs]
+    return write_selection(
+        problems=join(running.input("problems"), "train.jsonl"),
+        graded=[join(running.input(word), GRADED) for word in given],
+        codec=codec_in(running.input("codec")),
+        output=running.path(PAIRS),
+        cap=c["cap"],
+        seed=c["seed"],
+        distinct=c["distinct"],
+        with_human=c["with_human"],
+    )
+
+
+def select_human(running: Running) -> Mapping[str, Any]:
+    """Takes the solutions that come with the problems that the loop would sample."""
+    solved = [one for one in problems_in(running.input("problems"), "train") if one.solution]
+    left_out = _write_solutions(running, solved)
+    return {"kept": len(solved), "problems": len(solved), "left_out": sum(left_out.values())}
+
+
+def _write_solutions(running: Running, solved: Sequence[Problem]) -> dict[str, int]:
+    pairs = [(one.prompt, one.solution) for one in solved if one.solution]
+    return write_pairs(running.path(PAIRS), pairs, codec_in(running.input("codec")))
+
+
+def tune(running: Running) -> Mapping[str, Any]:
+    """The M-step: trains the base (or the last model) on the selected solutions."""
+    return _tuned(running, start=join(running.input("start"), LM), pairs=join(running.input("select"), PAIRS))
+
+
+def _tuned(running: Running, *, start: str, pairs: str = "") -> Mapping[str, Any]:
+    c = running.config
+    codec_path = codec_in(running.input("codec"))
+    codec = load_codec(codec_path)
+    model = LMConfig(**{**c["model"], "vocab_size": codec.vocab_size + rest_em_tuning.SPECIAL_IDS})
+    validation = problems_in(running.input("problems"), "validation")
+    with rest_em_tuning.Reward(validation, model, codec, new_tokens=c["new_tokens"]) as reward:
+        told = rest_em_tuning.tune(
+            model,
+            Tuning.from_json(c["tuning"]),
+            pairs=pairs or running.path(PAIRS),
+            made_with=codec.fingerprint,
+            start=start,
+            seed=c["seed"],
+            reward=reward,
+            out=running.directory,
+            what=f"rest_em: {running.step.name}",
+        )
+    write_json(running.path("training.json"), told)
+    return {"steps": told["steps"], "best_step": told["best_step"], "validation_pass_at_1": told["best_reward"]}
+
+
+def evaluate(running: Running, beam_flags: Sequence[str]) -> Mapping[str, Any]:
+    """Measures a model on every test set: greedily, and with several samples where the config asks for them."""
+    c, folder = running.config, running.input("problems")
+    found: dict[str, Any] = {}
+    for split in [*test_sets(folder), "train"]:
+        problems = problems_in(folder, split)
+        graded = _graded(running, split, "greedy", beam_flags, sampling=GREEDY, samples=1)
+        several: list[Graded] = []
+        if c["samples"] and split != "train":
+            drawn = Sampling(**c["sampling"])
+            several = _graded(running, split, "drawn", beam_flags, sampling=drawn, samples=c["samples"])
+        found[split] = measure(problems, graded, several)
+        write_records(running.path(f"{split}.jsonl"), graded[:SHOWN])
+    write_json(running.path("measures.json"), found)
+    return {f"{split}_pass_at_1": one["pass_at_1"] for split, one in found.items()}
+
+
+def _graded(
+    running: Running, split: str, name: str, beam_flags: Sequence[str], *, sampling: Sampling, samples: int
+) -> list[Graded]:
+    problems = join(running.input("problems"), f"{split}.jsonl")
+    sampled, graded = running.path(f"{split}_{name}", SAMPLES), running.path(f"{split}_{name}", GRADED)
+    config = sample_job.SampleConfig(
+        problems=problems,
+        output=sampled,
+        model=sample_job.LocalModel(join(running.input("model"), LM), codec_in(running.input("codec"))),
+        generation=Generation(sampling, running.config["new_tokens"]),
+        samples=samples,
+        seed=running.config["seed"],
+        iteration=0,
+    )
+    sample_job.run(config, beam_flags)
+    grade_job.run(grade_job.GradeConfig(problems, sampled, graded), beam_flags)
+    return read_all(graded, Graded)
