@@ -15,11 +15,10 @@ import tensorflow as tf
 from models.equal_info.ids import END_OF_DOCUMENT_ID
 from models.equal_info.load import AnyCodec
 from models.equal_info.streams.codec import StreamCodec
-from seqio_tasks import layout, pairs, token_files
+from seqio_tasks import layout, pairs, rest_em, token_files
 from seqio_tasks.equal_info import add_task, codec_of, read_shard, shown, task_name
 from seqio_tasks.metrics import bits_per_byte
 from seqio_tasks.pair_rows import rows_of_pairs
-from seqio_tasks.rest_em import add_rest_em_task
 from seqio_tasks.token_files import TokenFile
 from seqio_tasks.vocabularies import CodecVocabulary
 from seqio_tasks.windows import Windows
@@ -63,8 +62,8 @@ def add_lm_task(
         `bits_per_byte`.
 
     Raises:
-        UserError: neither a finished dataset nor token files nor pairs; or, once a split is asked for, that it is shorter than
-            one window.
+        UserError: neither a finished dataset nor token files nor pairs; or, once a split is asked for, that it is
+            shorter than one window.
     """
     data = lm_data(directory, extra_ids, length)
     default_seed = seed
@@ -78,7 +77,9 @@ def add_lm_task(
 
     vocabulary = data.vocabulary
     if isinstance(vocabulary, CodecVocabulary):
-        name = name or task_name(vocabulary.codec, f"lm_{length}")
+        of_pairs = bool(pairs.splits_of(directory))
+        own = rest_em.task_name(vocabulary.codec, f"rows_{length}") if of_pairs else None
+        name = name or own or task_name(vocabulary.codec, f"lm_{length}")
     name = name or f"lm_{data.made_with.split()[0]}_{length}_v001"
     if name in seqio.TaskRegistry.names():
         seqio.TaskRegistry.remove(name)
@@ -104,7 +105,7 @@ def add_examples_task(directory: str, *, shown_tokens: int = 0, extra_ids: int =
         UserError: no finished dataset, and no pairs.
     """
     if pairs.splits_of(directory):
-        return add_rest_em_task(directory, extra_ids=extra_ids)
+        return rest_em.add_rest_em_task(directory, extra_ids=extra_ids)
     data = lm_data(directory, extra_ids)
     if not isinstance(data.vocabulary, CodecVocabulary):
         raise UserError(f"{directory} holds token files, which have no examples", "give rows='windows'")
@@ -179,7 +180,7 @@ def size_of_ids(vocabulary: seqio.Vocabulary, density: float) -> Callable[[np.nd
     codec: AnyCodec | None = getattr(vocabulary, "codec", None)
     if codec is not None and not isinstance(codec, StreamCodec):
         return lambda ids: float(codec.decoded_size(ids[ids > END_OF_DOCUMENT_ID] - END_OF_DOCUMENT_ID - 1))
-    return lambda ids: density * int(np.count_nonzero(ids))
+    return lambda ids: density * int(np.count_nonzero(ids > 0))
 
 
 def _scored(size: Callable[[np.ndarray], float]) -> Callable[..., dict[str, float]]:

@@ -25,9 +25,9 @@ VERSION = "v001"  # raised whenever the task's preprocessing changes
 PARSED = {"inputs_pretokenized": tf.string, "targets_pretokenized": tf.string, "inputs": tf.int32, "targets": tf.int32}
 
 
-def task_name(codec: AnyCodec) -> str:
-    """The versioned name of the task of a codec's pairs, such as rest_em_bytes_256_v001."""
-    return f"rest_em_{codec.scheme}_{codec.vocab_size}_{VERSION}"
+def task_name(codec: AnyCodec, suffix: str = "") -> str:
+    """The versioned name of a task of a codec's pairs, such as rest_em_bytes_256_v001."""
+    return "_".join(filter(None, ["rest_em", codec.scheme, str(codec.vocab_size), suffix, VERSION]))
 
 
 def add_rest_em_task(directory: str, *, name: str | None = None, extra_ids: int = 0) -> seqio.Task:

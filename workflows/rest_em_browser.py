@@ -83,7 +83,8 @@ def _box(problems: Sequence[Problem], graded: Sequence[Graded], kept: set[tuple[
 def _sample(one: Graded, kept: bool) -> str:
     state = "passed" if one.passed else "failed"
     verdict = f"{one.verifier}: {state}" + (f", {one.reason}" if one.reason else "") + (", kept" if kept else "")
-    return f'<div class="sample {state}"><small>{escape(verdict)}</small><pre class="{state}">{escape(one.text)}</pre></div>'
+    text = f'<pre class="{state}">{escape(one.text)}</pre>'
+    return f'<div class="sample {state}"><small>{escape(verdict)}</small>{text}</div>'
 
 
 def _before_and_after(problems: Sequence[Problem], before: Sequence[Graded], after: Sequence[Graded]) -> str:

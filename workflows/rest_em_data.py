@@ -93,7 +93,8 @@ def write_released(running: Running) -> Mapping[str, Any]:
     c = running.config
     splits = {}
     for split, form in c["formats"].items():
-        splits[split] = load_problems(sorted(running.source(f"data_{split}").paths.values()), form)
+        paths = sorted(running.source(f"data_{split}").paths.values())
+        splits[split] = [problem for path in paths for problem in load_problems(path, form)]
     train = splits["train"]
     if "validation" not in splits:
         splits["validation"] = [one for one in train if not _hash(one) % VALIDATION_SHARE]

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from models.rest_em.metrics import bucket_of, majority, mean_pass_at_k, t_interval, wilson
+from models.rest_em.metrics import Interval, by_bucket, majority_at_k, mean_pass_at_k, t_interval, wilson_interval
 from models.rest_em.records import Graded, Problem
 from shammie.files import join, read_json
-
-Interval = tuple[float, float, float]  # low, mean, high
 
 
 def measure(problems: Sequence[Problem], greedy: Sequence[Graded], drawn: Sequence[Graded] = ()) -> dict[str, Any]:
@@ -32,12 +30,12 @@ def measure(problems: Sequence[Problem], greedy: Sequence[Graded], drawn: Sequen
     for problem, right in passed.items():
         levels[level[problem]][0] += right
         levels[level[problem]][1] += 1
-    low, high = wilson(sum(passed.values()), len(passed))
+    share = wilson_interval(sum(passed.values()), len(passed))
     found: dict[str, Any] = {
         "problems": len(passed),
-        "pass_at_1": sum(passed.values()) / len(passed),
-        "low": low,
-        "high": high,
+        "pass_at_1": share.mean,
+        "low": share.low,
+        "high": share.high,
         "levels": {str(one): levels[one] for one in sorted(levels)},
         "passed": passed,
         "failed": dict(Counter(one.reason for one in greedy if not one.passed).most_common()),
@@ -62,8 +60,8 @@ def _majority_at(by_problem: Mapping[str, Sequence[Graded]], k: int) -> float:
     """The share of problems whose most frequent answer among their first k samples is right."""
     votes = []
     for them in by_problem.values():
-        first = sorted(them, key=lambda one: one.sample)[:k]
-        votes.append(majority([one.answer for one in first], [one.passed for one in first]))
+        ordered = sorted(them, key=lambda one: one.sample)
+        votes.append(majority_at_k([one.answer for one in ordered], [one.passed for one in ordered], k))
     return float(np.mean(votes))
 
 
@@ -141,8 +139,9 @@ class Found:
             base = self.measures(size, seed, "", 0).get(what, {})
             after = self.measures(size, seed, variant, iteration)[what]
             if "rates" in base and "rates" in after:
-                for problem, rate in base["rates"].items():
-                    gains[bucket_of(rate)].append(100 * (after["rates"][problem] - rate))
+                gained = {problem: 100 * (after["rates"][problem] - rate) for problem, rate in base["rates"].items()}
+                for bucket, values in by_bucket(base["rates"], gained).items():
+                    gains[bucket] += values
         return dict(gains)
 
 
@@ -150,5 +149,5 @@ def over_seeds(values: Sequence[float]) -> Interval:
     """Low, mean and high at 95 % over seeds, by Student's t; of one seed the value alone, three times."""
     if len(values) < 2:
         mean = float(np.mean(values)) if values else float("nan")
-        return mean, mean, mean
+        return Interval(mean, mean, mean)
     return t_interval(values)

@@ -126,10 +126,10 @@ def _coverage(found: Found, size: str, variant: str, step: int) -> list[Any]:
     counted = [
         counts for counts in (selection(found.place(size, seed, variant, step)) for seed in _seeds(found)) if counts
     ]
-    if not counted or "coverage" not in counted[0]:
+    if not counted or "covered" not in counted[0]:
         return [None, None]
-    share = sum(one["coverage"] / one["problems"] for one in counted) / len(counted)
-    kept = sum(one["kept"] / max(1, one["coverage"]) for one in counted) / len(counted)
+    share = sum(one["covered"] / one["problems"] for one in counted) / len(counted)
+    kept = sum(one["kept"] / max(1, one["covered"]) for one in counted) / len(counted)
     return [round(100 * share, 1), round(kept, 2)]
 
 
@@ -158,8 +158,8 @@ def _points(interval: tuple[float, float, float]) -> str:
 def _variants(page: Page, found: Found, sizes: Sequence[str], variants: Sequence[str], sets: Sequence[str]) -> None:
     page.section(
         "Variants, and transfer",
-        "Points of greedy pass@1 over the base, after each variant's last iteration. Sets other than test hold tasks that"
-        " the loop never trains on.",
+        "Points of greedy pass@1 over the base, after each variant's last iteration. Sets other than test hold tasks"
+        " that the loop never trains on.",
     )
     rows, ours = [], []
     for size in sizes:
@@ -193,8 +193,8 @@ def _pass_at_k(page: Page, found: Found, sizes: Sequence[str], first: str) -> No
     drawn = next(iter(curves.values()))[0]
     page.section(
         "More samples: pass@k and majority votes",
-        f"{drawn['samples']} samples of each test problem at temperature 1, nucleus 0.95; pass@k is the unbiased estimate,"
-        " a majority vote counts as right where the most frequent answer is; mean over seeds.",
+        f"{drawn['samples']} samples of each test problem at temperature 1, nucleus 0.95; pass@k is the unbiased"
+        " estimate, a majority vote counts as right where the most frequent answer is; mean over seeds.",
     )
     figure, axes = new_figure(7.5, 3.4)
     rows = []
@@ -224,9 +224,9 @@ def _buckets(page: Page, found: Found, sizes: Sequence[str], first: str) -> None
     if rows:
         page.section(
             "Who gains",
-            "Test problems by how often the base solves them at temperature 1 (easy 75 to 100 %, medium 50 to 75, hard 25"
-            " to 50, very hard below), and how much more often the last model does. A problem that the base solved by"
-            " luck falls back on its own: part of these numbers is that regression.",
+            "Test problems by how often the base solves them at temperature 1 (easy 75 to 100 %, medium 50 to 75, hard"
+            " 25 to 50, very hard below), and how much more often the last model does. A problem that the base solved"
+            " by luck falls back on its own: part of these numbers is that regression.",
         )
         page.table(["size", "bucket", "problems (all seeds)", "points"], rows)
     levels = []
@@ -250,8 +250,8 @@ def _levels(found: Found, size: str, variant: str, step: int) -> dict[str, float
 def _selection(page: Page, found: Found, sizes: Sequence[str], first: str) -> None:
     page.section(
         "What was filtered, and why",
-        "Samples of the first seed: those that did not pass, by the verifier's reason; equal ones; those over the cap of a"
-        " problem. Each is listed in dropped.jsonl beside the chosen ones.",
+        "Samples of the first seed: those that did not pass, by the verifier's reason; equal ones; those over the cap"
+        " of a problem. Each is listed in dropped.jsonl beside the chosen ones.",
     )
     rows = []
     names: dict[str, None] = {}
@@ -290,8 +290,8 @@ def _slot_use(manifest: Mapping[str, Any]) -> float:
 def _training(page: Page, found: Found, sizes: Sequence[str], first: str) -> None:
     page.section(
         "Training",
-        "Held-out reward (greedy pass@1 on the validation problems) in each M-step of the first seed; the parameters of the"
-        " best point are kept, and training ends when it has not risen for a while.",
+        "Held-out reward (greedy pass@1 on the validation problems) in each M-step of the first seed; the parameters of"
+        " the best point are kept, and training ends when it has not risen for a while.",
     )
     figure, axes = new_figure(7.5, 3.2)
     for number, size in enumerate(sizes):

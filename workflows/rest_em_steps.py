@@ -62,6 +62,7 @@ def sample(running: Running, beam_flags: Sequence[str]) -> Mapping[str, Any]:
         model=sample_job.LocalModel(join(running.input("model"), LM), codec_in(running.input("codec"))),
         generation=Generation(Sampling(**c["sampling"]), c["new_tokens"]),
         samples=c["samples"],
+        first_sample=c["samples"] if c.get("hint") else 0,
         seed=c["seed"],
         iteration=c["iteration"],
     )

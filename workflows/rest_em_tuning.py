@@ -18,6 +18,7 @@ from models.lm.artefact import TrainedLM
 from models.lm.decoding import Sampling
 from models.lm.sampler import Slots
 from models.rest_em.records import Problem
+from seqio_tasks.pair_rows import rows_of_pairs
 from shammie.files import exists, join, read_json, remove, write_bytes, write_json
 from workflows.rest_em_settings import Tuning
 from workflows.train import TrainConfig, train
@@ -112,13 +113,14 @@ def tune(
         return bool(rewards) and len(rewards) - 1 - rewards.index(max(rewards)) >= tuning.patience
 
     every = min(tuning.eval_every, tuning.steps)
+    rows = rows_of_pairs(pairs, "train", tuning.length).info.tokens // tuning.length
     config = TrainConfig(
         model=model,
         optimizer=tuning.optimizer,
         data=pairs,
         tokenizer=made_with,
         length=tuning.length,
-        batch_size=tuning.batch_size,
+        batch_size=min(tuning.batch_size, rows),  # of a few solutions a whole epoch is a batch
         steps=tuning.steps,
         seed=seed,
         start_params=start,

@@ -116,7 +116,7 @@ def convert(arguments: argparse.Namespace, _: Sequence[str]) -> dict[str, Any]:
     from beam_jobs.rest_em.datasets import load_problems
     from models.rest_em.records import write_records
 
-    found = load_problems(arguments.input, arguments.format)
+    found = [problem for path in arguments.input for problem in load_problems(path, arguments.format)]
     write_records(arguments.output, found)
     return {"problems": len(found), "without_reference": sum(not (p.answer or p.tests or p.cases) for p in found)}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 
 from beam_jobs.rest_em.sample import NAMESPACE, problems_of

@@ -12,11 +12,12 @@ from functools import lru_cache
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
+from apache_beam.metrics.metric import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import PCollection
 
-from beam_jobs.inference.endpoint import EndpointConfig, EndpointHandler
+from beam_jobs.inference.endpoint import EndpointConfig
+from beam_jobs.inference.endpoint_handler import EndpointHandler
 from beam_jobs.inference.lm_handler import LMHandler
 from beam_jobs.inference.requests import Answered, Generation, Group, Request, seed_of
 from beam_jobs.runner import for_the_driver
@@ -51,6 +52,7 @@ class SampleConfig:
         model: what answers.
         generation: how, and the most tokens of a sample; the paper's is top-k 40 at temperature 0.7.
         samples: N of each problem.
+        first_sample: the number of the first of them, where others were drawn before.
         seed: of all draws.
         iteration: of the loop; other iterations draw otherwise.
         group_samples: about how many samples are answered together.
@@ -65,6 +67,7 @@ class SampleConfig:
     model: LocalModel | EndpointConfig
     generation: Generation
     samples: int = 32
+    first_sample: int = 0
     seed: int = 0
     iteration: int = 1
     group_samples: int = 512
@@ -90,7 +93,8 @@ def run(config: SampleConfig, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         UserError: problems, model or output do not fit; or too many requests failed.
     """
-    groups = plan(problems_of(config.problems), config.samples, config.group_samples)
+    problems = problems_of(config.problems)
+    groups = plan(problems, config.samples, config.group_samples)
     shards = Shards(config.output, NAME, len(groups))
 
     def build(numbers: PCollection[int]) -> object:
@@ -105,7 +109,7 @@ def run(config: SampleConfig, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
         beam_flags,
         overwrite=config.overwrite,
         max_bad_share=config.max_bad_share,
-        what=f"rest_em: {config.samples} samples of each problem",
+        what=f"rest_em: {config.samples} samples of each of {len(problems)} problems",
     )
 
 
@@ -128,6 +132,7 @@ def identity(config: SampleConfig) -> dict[str, Any]:
         "model": model,
         "generation": asdict(config.generation),
         "samples": config.samples,
+        "first_sample": config.first_sample,
         "seed": config.seed,
         "iteration": config.iteration,
         "group_samples": config.group_samples,
@@ -195,7 +200,7 @@ class MakeGroup(beam.DoFn):
 def requests_of(problems: Sequence[Problem], config: SampleConfig) -> Iterator[Request]:
     """All samples' requests, problem by problem."""
     for problem in problems:
-        for sample in range(config.samples):
+        for sample in range(config.first_sample, config.first_sample + config.samples):
             seed = seed_of(config.seed, config.iteration, problem.id, sample)
             yield Request(f"{problem.id}#{sample}", config.prompt_prefix + problem.prompt, seed)
 

@@ -60,7 +60,14 @@ def write_selection(
     write_records(join(output, "kept.jsonl"), chosen.kept)
     write_records(join(output, "dropped.jsonl"), chosen.dropped)
     left_out = write_pairs(output, pairs, codec, max_tokens=max_tokens)
-    counted = {**chosen.counters, **{f"left_out/{why}": count for why, count in left_out.items()}}
+    counted = {
+        "problems": chosen.problems,
+        "covered": chosen.covered,
+        "kept": len(chosen.kept),
+        "pairs": len(pairs) - sum(left_out.values()),
+        **{f"dropped/{why}": count for why, count in chosen.reasons.items()},
+        **{f"left_out/{why}": count for why, count in left_out.items()},
+    }
     write_json(join(output, COUNTED), counted)
     return counted
 

@@ -239,7 +239,7 @@ def enter(box: Box, role: Role, work: str, timeout_s: float) -> dict[str, str]:
         work: the directory to be in, and to write to; "" for none.
         timeout_s: of the run; processor time is bounded a little above.
     """
-    limits, known = box.limits, dict(box.failed)
+    limits, lost = box.limits, dict[str, str]()
     os.setsid()
     os.chdir(work or "/")
     os.umask(0o077)
@@ -261,9 +261,13 @@ def enter(box: Box, role: Role, work: str, timeout_s: float) -> dict[str, str]:
         ("seccomp", lambda: filters.seccomp(box.seccomp[1])),
     ]
     for name, step in steps:
-        if name not in known or (name == "user" and os.geteuid() != role.user):
-            box.attempt(name, step)
-    return {name: said for name, said in box.failed.items() if name not in known}
+        if name in box.failed and name != "user":  # without a namespace for it, it still becomes another user
+            continue
+        try:
+            step()
+        except OSError as error:
+            lost[name] = str(error)
+    return lost
 
 
 def probe(box: Box, role: Role, work: str) -> dict[str, str]:
@@ -272,8 +276,9 @@ def probe(box: Box, role: Role, work: str) -> dict[str, str]:
     seccomp_failed = box.failed.get("seccomp")
     box.failed["seccomp"] = "not yet"  # it would hide what the others do
     before = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    enter(box, role, work, 60.0)
+    lost = enter(box, role, work, 60.0)
     del box.failed["seccomp"]
+    box.failed = lost | box.failed
 
     def holds(layer: str, condition: bool, otherwise: str) -> None:
         if not condition:

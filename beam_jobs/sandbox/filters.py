@@ -131,7 +131,7 @@ def landlock_rules(readable: Iterable[str], writable: Iterable[str], devices: It
     rules = [(path, _READ_FILE | _READ_DIR) for path in readable]
     rules += [(path, write) for path in writable] + [(path, file) for path in devices]
     for path, rights in rules:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, PermissionError):  # it cannot be read anyway
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
             if not os.path.isdir(path):
                 rights &= file

@@ -114,6 +114,7 @@ class Zygote:
             for name in ("uid_map", "gid_map"):
                 with open(f"/proc/{self._process.pid}/{name}", "w") as file:
                     file.write(f"0 {self._users_from} {USERS}")
+            os.chown(self._folder, self._users_from, self._users_from)
         except OSError:
             return False
         return True

@@ -5,6 +5,7 @@ nucleus as in Holtzman et al. (arXiv:1904.09751), both on the distribution after
 """
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -15,7 +16,7 @@ from models.lm.network import DecoderLM
 
 END_ID = 1
 EXCLUDED = -1e30
-BLOCK = 64  # places that are summed together when a token is drawn
+FARTHEST = 200.0  # a logit this far below the largest has no share in float32
 
 
 @dataclass(frozen=True)
@@ -60,33 +61,35 @@ def restricted(logits_BV: jax.Array, sampling: Sampling) -> jax.Array:
     """The logits that are drawn from: divided by the temperature, what may not be drawn far down; float [B, V]."""
     logits_BV = logits_BV / (sampling.temperature or 1.0)
     if sampling.top_k and sampling.top_k < logits_BV.shape[-1]:
-        least_B1 = jax.lax.top_k(logits_BV, sampling.top_k)[0][:, -1:]
-        logits_BV = jnp.where(logits_BV >= least_B1, logits_BV, EXCLUDED)
+        logits_BV = jnp.where(_leads(logits_BV, jnp.ones_like(logits_BV), sampling.top_k), logits_BV, EXCLUDED)
     if sampling.top_p < 1:
-        logits_BV = jnp.where(_in_nucleus(logits_BV, sampling.top_p), logits_BV, EXCLUDED)
+        stays_BV = _leads(logits_BV, jax.nn.softmax(logits_BV), sampling.top_p)
+        logits_BV = jnp.where(stays_BV, logits_BV, EXCLUDED)
     return logits_BV
 
 
-def _in_nucleus(logits_BV: jax.Array, top_p: float) -> jax.Array:
-    """Which tokens stay: those for which the more probable ones fall short of p; bool [B, V].
+def _leads(logits_BV: jax.Array, weight_BV: jax.Array, limit: float) -> jax.Array:
+    """Which tokens have less than `limit` of weight in the more probable ones; bool [B, V].
 
-    The least of them is found by bisection over the 32 bits of a float32, which a sort of the vocabulary would take
-    far longer for.
+    These are the tokens above some number, found by bisection: a few passes over the logits, where a CPU's sort or
+    top-k takes many times as long. It ends where the weight above is the limit itself, or no number lies between.
     """
-    shares_BV = jax.nn.softmax(logits_BV)
-    bits_BV = jax.lax.bitcast_convert_type(logits_BV.astype(jnp.float32), jnp.int32)
-    order_BV = bits_BV ^ ((bits_BV >> 31) & 0x7FFFFFFF)  # integers in the order of the floats
+    top_B1 = jnp.max(logits_BV, axis=-1, keepdims=True)
+    least_B1 = jnp.maximum(jnp.min(logits_BV, axis=-1, keepdims=True), top_B1 - FARTHEST)
+    low_B1 = jnp.nextafter(least_B1, jnp.full_like(least_B1, -jnp.inf))
 
-    def halve(_: int, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low_B1, high_B1 = bounds
-        middle_B1 = (low_B1 >> 1) + (high_B1 >> 1) + (low_B1 & high_B1 & 1)
-        above_B1 = jnp.sum(jnp.where(order_BV > middle_B1, shares_BV, 0.0), axis=-1, keepdims=True)
-        short = above_B1 < top_p
-        return jnp.where(short, low_B1, middle_B1), jnp.where(short, middle_B1, high_B1)
+    def unsettled(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        return jnp.any(carry[2])
 
-    ends = jnp.iinfo(jnp.int32)
-    bounds = jnp.full_like(order_BV[:, :1], ends.min), jnp.full_like(order_BV[:, :1], ends.max)
-    return order_BV >= jax.lax.fori_loop(0, 32, halve, bounds)[1]
+    def halve(carry: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        low_B1, high_B1, _ = carry
+        middle_B1 = 0.5 * (low_B1 + high_B1)
+        above_B1 = jnp.sum(jnp.where(logits_BV > middle_B1, weight_BV, 0.0), axis=-1, keepdims=True)
+        enough = above_B1 >= limit
+        unsettled_B1 = (above_B1 != limit) & (middle_B1 > low_B1) & (middle_B1 < high_B1)
+        return jnp.where(enough, middle_B1, low_B1), jnp.where(enough, high_B1, middle_B1), unsettled_B1
+
+    return logits_BV > jax.lax.while_loop(unsettled, halve, (low_B1, top_B1, top_B1 == top_B1))[0]
 
 
 def draw(keys: jax.Array, logits_BV: jax.Array, sampling: Sampling) -> jax.Array:
@@ -108,25 +111,37 @@ def draw(keys: jax.Array, logits_BV: jax.Array, sampling: Sampling) -> jax.Array
 
 
 def _quantile(uniform_B: jax.Array, shares_BV: jax.Array) -> jax.Array:
-    """The first place at which the sum of a row's shares exceeds that part of it; int32 [B].
+    """The first place at which the sum of a row's shares exceeds that part of it: first the block, then the place.
 
-    First the block of `BLOCK` places, then the place in it. A place without a share is never taken.
+    Returns:
+        int32 [B]; never a place without a share.
     """
     rows, places = shares_BV.shape
-    blocks = -(-places // BLOCK)
-    shares_BGC = jnp.pad(shares_BV, ((0, 0), (0, blocks * BLOCK - places))).reshape(rows, blocks, BLOCK)
-    sums_BG = jnp.cumsum(jnp.sum(shares_BGC, axis=-1), axis=-1)
-    wanted_B1 = uniform_B[:, None] * sums_BG[:, -1:]
-    block_B1 = jnp.sum(sums_BG <= _below(wanted_B1, sums_BG), axis=-1, keepdims=True)
-    before_B1 = jnp.where(block_B1 > 0, jnp.take_along_axis(sums_BG, jnp.maximum(block_B1 - 1, 0), axis=1), 0.0)
-    inner_BC = jnp.cumsum(jnp.take_along_axis(shares_BGC, block_B1[:, :, None], axis=1)[:, 0], axis=-1)
-    place_B = jnp.sum(inner_BC <= _below(wanted_B1 - before_B1, inner_BC), axis=-1)
-    return (block_B1[:, 0] * BLOCK + place_B).astype(jnp.int32)
+    width = 1 << math.ceil(math.log2(places) / 2)
+    blocks = -(-places // width)
+    shares_BGC = jnp.pad(shares_BV, ((0, 0), (0, blocks * width - places))).reshape(rows, blocks, width)
+    sums_BG = jnp.sum(shares_BGC, axis=-1)
+    upto_BG = _sums_upto(sums_BG)
+    wanted_B1 = uniform_B[:, None] * upto_BG[:, -1:]
+    block_B1 = _first_above(upto_BG, sums_BG, wanted_B1)
+    inner_BC = jnp.take_along_axis(shares_BGC, block_B1[:, :, None], axis=1)[:, 0]
+    before_B1 = jnp.take_along_axis(upto_BG - sums_BG, block_B1, axis=1)
+    place_B1 = _first_above(_sums_upto(inner_BC), inner_BC, wanted_B1 - before_B1)
+    return (block_B1 * width + place_B1)[:, 0].astype(jnp.int32)
 
 
-def _below(wanted_B1: jax.Array, sums_BC: jax.Array) -> jax.Array:
-    """Rounding must not carry a wanted sum to the whole, behind the last place that has a share, or below 0."""
-    return jnp.clip(wanted_B1, 0.0, jnp.nextafter(sums_BC[:, -1:], jnp.zeros_like(sums_BC[:, -1:])))
+def _sums_upto(shares_BC: jax.Array) -> jax.Array:
+    """Cumulative sums, as a product with a triangle: XLA's own are slow on a CPU."""
+    size = shares_BC.shape[1]
+    return jnp.matmul(shares_BC, jnp.triu(jnp.ones((size, size), shares_BC.dtype)), precision="highest")
+
+
+def _first_above(upto_BC: jax.Array, shares_BC: jax.Array, wanted_B1: jax.Array) -> jax.Array:
+    """The first place with a share whose sum is above what is wanted; the fullest where rounding leaves none."""
+    upto_BC = jnp.where(shares_BC > 0, upto_BC, -1.0)
+    fullest_B1 = jnp.max(upto_BC, axis=-1, keepdims=True)
+    above_BC = (upto_BC > wanted_B1) | (upto_BC == fullest_B1)
+    return first_largest(above_BC.astype(jnp.float32))[:, None]
 
 
 def first_largest(values_BC: jax.Array) -> jax.Array:

@@ -60,26 +60,27 @@ def test_all_may_fail_where_that_is_allowed(clients):
     assert {one.error for one in answered.completions} == {"connection refused"}
 
 
-def test_sleepers_wake_when_the_job_stops(server, clients):
-    server.always = {"slow": local.says(500), "wrong": local.says(401)}
-    client = clients.make(sleep=None, backoff_s=60, concurrency=2)
+@pytest.mark.parametrize(
+    ("fault", "backoff_s"), [(local.says(500), 60), (local.says(503, Retry_After="60"), 0)], ids=["backoff", "held"]
+)
+def test_sleepers_wake_when_the_job_stops(server, clients, fault, backoff_s):
+    server.always = {"slow": fault}
+    client = clients.make(sleep=None, backoff_s=backoff_s)
     errors = []
 
     def ask() -> None:
-        try:
+        with pytest.raises(UserError) as raised:
             client.answer(local.group("slow"))
-        except UserError as error:
-            errors.append(error)
+        errors.append(str(raised.value))
 
     asking = threading.Thread(target=ask)
     asking.start()
     while not server.bodies:
         time.sleep(0.01)
-    with pytest.raises(UserError, match="401"):
-        client.answer(local.group("wrong", number=1))
+    client._failures.stop(UserError("another thread's"))
     asking.join(30)
-    assert not asking.is_alive()
-    assert "401" in str(errors[0])
+    assert errors == ["another thread's"]
+    assert len(server.bodies) == 1
 
 
 def test_failures_are_counted():
@@ -230,3 +231,33 @@ def test_a_killed_run_asks_only_what_is_missing(server, clients, tmp_path):
     assert list(answered.completions) == local.expected(asked)
     assert answered.counters == {"requests": 12, "retries": 0, "cache_hits": 7, "dead": 0}
     assert [body["prompt"] for body in server.bodies[8:]] == [one.prompt for one in asked.requests[7:]]
+
+
+LEAVING = """
+import sys, threading
+from beam_jobs.inference.endpoint import EndpointConfig
+from beam_jobs.inference.endpoint_client import EndpointClient
+from beam_jobs.inference.requests import Generation, Group, Request
+from models.lm.decoding import Sampling
+client = EndpointClient(EndpointConfig(sys.argv[1], "small", concurrency=2), Generation(Sampling(), 10))
+group = Group(0, tuple(Request(str(number), "p", number) for number in range(1000)))
+threading.Thread(target=client.answer, args=(group,), daemon=True).start()  # as Beam's threads do
+sys.stdin.readline()
+"""
+
+
+def test_a_process_that_ends_does_not_ask_for_the_rest_of_its_group(server):
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    words = [sys.executable, "-c", LEAVING, server.url]
+    with subprocess.Popen(
+        words, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+
+        def arrive(number: int) -> None:
+            if number == 4:
+                process.communicate(b"\n")
+            time.sleep(0.005)
+
+        server.on_arrival = arrive
+        process.wait()
+    assert 4 <= len(server.bodies) < 500

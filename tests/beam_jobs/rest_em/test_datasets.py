@@ -155,7 +155,8 @@ def test_mbpp_lines_and_the_sanitized_list(tmp_path: Path) -> None:
     assert first == Problem(
         id="mbpp/11",
         prompt=(
-            "Task: Write a function to double a number.\nTests:\nassert twice(1) == 2\nassert twice(2) == 4\n\nProgram:\n"
+            "Task: Write a function to double a number.\n"
+            "Tests:\nassert twice(1) == 2\nassert twice(2) == 4\n\nProgram:\n"
         ),
         verifier="python",
         family="mbpp",

@@ -1,7 +1,7 @@
 """A sandbox for a module's tests, and a look at what is left of its runs."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -29,6 +29,13 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def left_of_runs(sandbox: Sandbox) -> list[int]:
-    """Processes below a sandbox's fork servers, which live as a process and the child that serves."""
-    return [pid for zygote in sandbox._living for pid in descendants(zygote._process.pid)[1:]]
+@pytest.fixture(scope="session")
+def left_of_runs() -> Callable[[Sandbox], list[int]]:
+    """Gives the processes below a sandbox's fork servers, each of which is a process and its child, which serves."""
+
+    def left(sandbox: Sandbox) -> list[int]:
+        roots = [zygote._process.pid for zygote in sandbox._living]
+        serving = 0 if "pid" in next(iter(sandbox._living)).failed else 1
+        return [pid for root in roots for pid in descendants(root)[serving:]]
+
+    return left

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,6 +37,33 @@ def parse() -> Callable[..., Jobs]:
         return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
     return run
+
+
+def launched(command: str, files: list[str], bindings: list[str], *, well: bool = True) -> str:
+    words = [sys.executable, "-m", f"t5x.{command}", *(f"--gin_file={name}" for name in files)]
+    words += [f"--gin.{binding}" for binding in bindings]
+    environment = {name: value for name, value in os.environ.items() if name not in ("JAX_NUMPY_RANK_PROMOTION",)}
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False, env=environment)
+    assert (done.returncode == 0) == well, done.stderr[-3000:]
+    return done.stderr
+
+
+def losses_of(log: str) -> dict[int, float]:
+    """The training losses that T5X logged, by step."""
+    found = re.findall(r"\[(\d+)\] collection=train .*\bloss=([\d.e+-]+)", log)
+    return {int(step): float(loss) for step, loss in found}
+
+
+@pytest.fixture(scope="session")
+def launch() -> Callable[..., str]:
+    """Runs a command of T5X (train, eval, infer) on gin files and bindings; gives its log."""
+    return launched
+
+
+@pytest.fixture(scope="session")
+def losses() -> Callable[[str], dict[int, float]]:
+    """A log to the training losses in it, by step."""
+    return losses_of
 
 
 @pytest.fixture

@@ -43,28 +43,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def launch(command: str, files: list[str], bindings: list[str], *, well: bool = True) -> str:
-    words = [sys.executable, "-m", f"t5x.{command}", *(f"--gin_file={name}" for name in files)]
-    words += [f"--gin.{binding}" for binding in bindings]
-    environment = {name: value for name, value in os.environ.items() if name not in ("JAX_NUMPY_RANK_PROMOTION",)}
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, check=False, env=environment)
-    assert (done.returncode == 0) == well, done.stderr[-3000:]
-    return done.stderr
-
-
-def losses(log: str) -> dict[int, float]:
-    """The training losses that T5X logged, by step."""
-    found = re.findall(r"\[(\d+)\] collection=train .*\bloss=([\d.e+-]+)", log)
-    return {int(step): float(loss) for step, loss in found}
-
-
 def config_of(data: str, *bindings: str) -> TrainConfig:
     gin_config.parse(["gin/train/equal_info_tiny.gin"], [f"DATA='{data}'", *SMALL, *bindings], modules=MODULES)
     return gin_config.call(TrainConfig)
 
 
 @pytest.fixture(scope="module")
-def run(data: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def run(data: str, tmp_path_factory: pytest.TempPathFactory, launch) -> tuple[Path, str]:
     """A run of two steps under T5X: its folder and log."""
     out = tmp_path_factory.mktemp("t5x") / "run"
     bindings = [f"DATA='{data}'", f"MODEL_DIR='{out}'", "STEPS=2", *SMALL]
@@ -75,7 +60,7 @@ def test_there_is_a_tiny_run() -> None:
     assert "gin/t5x/equal_info_tiny.gin" in TINY
 
 
-def test_two_steps_log_losses_and_bits_per_byte(run) -> None:
+def test_two_steps_log_losses_and_bits_per_byte(run, losses) -> None:
     out, log = run
     assert sorted(losses(log)) == [1, 2]
     assert losses(log)[1] == pytest.approx(np.log(VOCAB), rel=0.2)
@@ -85,7 +70,7 @@ def test_two_steps_log_losses_and_bits_per_byte(run) -> None:
     assert row["bits_per_byte"] == pytest.approx(losses(log)[2] / np.log(2) / 3, rel=0.1)
 
 
-def test_eval_and_infer(run, data: str, tmp_path: Path) -> None:
+def test_eval_and_infer(run, data: str, tmp_path: Path, launch) -> None:
     out, _ = run
     bindings = [f"DATA='{data}'", f"CHECKPOINT_PATH='{out}/checkpoint_2'", *SMALL[:3]]
     files = ["gin/equal_info/m2_tiny.gin"]
@@ -121,7 +106,7 @@ def test_eval_and_infer(run, data: str, tmp_path: Path) -> None:
     assert numbers == np.asarray(found.tokens).tolist()
 
 
-def test_a_run_changes_trainers_and_back(run, data: str, tmp_path: Path) -> None:
+def test_a_run_changes_trainers_and_back(run, data: str, tmp_path: Path, launch, losses) -> None:
     out, _ = run
     start = [f"START_FROM='{out}/checkpoint_2'", "LOG_EVERY=1", "train.TrainConfig.eval_every=0", "STEPS=6"]
     ours = train(config_of(data, *start), str(tmp_path / "ours"))
@@ -144,7 +129,7 @@ def test_a_run_changes_trainers_and_back(run, data: str, tmp_path: Path) -> None
     assert losses(log) == pytest.approx({row["step"]: row["loss"] for row in longer.rows[-2:]}, rel=1e-5)
 
 
-def test_examples_of_a_dataset_resume_with_their_order(tmp_path: Path) -> None:
+def test_examples_of_a_dataset_resume_with_their_order(tmp_path: Path, launch, losses) -> None:
     text = "".join(f"line {number} of a text, {number * 7919 % 97} in it\n" for number in range(3000))
     (tmp_path / "text.txt").write_text(text)
     for split in ("train", "validation"):
@@ -180,7 +165,7 @@ def test_examples_of_a_dataset_resume_with_their_order(tmp_path: Path) -> None:
         (["CHECKPOINT_EVERY=3"], "CHECKPOINT_EVERY=3 and EVAL_EVERY=2 are no multiples of each other"),
     ],
 )
-def test_errors_are_one_line(run, data: str, bindings: list[str], words: str) -> None:
+def test_errors_are_one_line(run, data: str, bindings: list[str], words: str, launch) -> None:
     out, _ = run
     given = [f"DATA='{data}'", f"MODEL_DIR='{out}'", *SMALL, "STEPS=9", *bindings]
     last = launch("train", ["gin/t5x/equal_info_tiny.gin"], given, well=False).splitlines()[-1]
@@ -192,11 +177,13 @@ OWN_DATA = ("gin/t5x/equal_info_tiny.gin", "gin/t5x/rest_em_tiny.gin")  # the se
 
 
 @pytest.mark.parametrize("name", [name for name in TINY if name not in OWN_DATA])
-def test_every_other_tiny_run_takes_two_steps(name: str, data: str, tmp_path: Path) -> None:
+def test_every_other_tiny_run_takes_two_steps(name: str, data: str, tmp_path: Path, launch) -> None:
     launch("train", [name], [f"DATA='{data}'", f"MODEL_DIR='{tmp_path}/run'", "STEPS=2", *SMALL])
 
 
-def test_eight_devices_share_the_matrices(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eight_devices_share_the_matrices(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launch, losses
+) -> None:
     """On processors T5X's mesh is 1 x 8, but for a submesh: here 4 x 2."""
     wide = ["m2_tiny/lm.LMConfig.heads=8", "m2_tiny/lm.LMConfig.head_width=8", "STEPS=4"]
     found = []
@@ -211,7 +198,7 @@ def test_eight_devices_share_the_matrices(data: str, tmp_path: Path, monkeypatch
     assert re.search(r"mlp_0/gate/kernel .*\bmodel\b", info)
 
 
-def test_two_processes_train_to_the_losses_of_one(data: str, tmp_path: Path) -> None:
+def test_two_processes_train_to_the_losses_of_one(data: str, tmp_path: Path, launch, losses) -> None:
     """As on a pod: the same command on every host, with the flags that join them."""
     with socket.socket() as chosen:
         chosen.bind(("localhost", 0))
