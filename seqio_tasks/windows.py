@@ -41,12 +41,13 @@ class Windows:
         tokens: ids [tokens], in memory or mapped.
         length: of a window.
         name: what the stream is called in errors.
+        repeat: whether a batch may hold a window twice, where there are fewer than it takes.
 
     Attributes:
         count: windows in the stream.
     """
 
-    def __init__(self, tokens: np.ndarray, length: int, *, name: str = "the token file") -> None:
+    def __init__(self, tokens: np.ndarray, length: int, *, name: str = "the token file", repeat: bool = False) -> None:
         if length < 1:
             raise UserError(f"length={length} is below 1", "give the tokens of a window")
         if len(tokens) < length:
@@ -54,7 +55,7 @@ class Windows:
                 f"{name} has {len(tokens)} tokens, fewer than one window of length={length}",
                 "give more text or a shorter length",
             )
-        self.count, self.length, self.name = len(tokens) // length, length, name
+        self.count, self.length, self.name, self.repeat = len(tokens) // length, length, name, repeat
         self._rows = tokens[: self.count * length].reshape(self.count, length)
 
     def take(self, numbers: np.ndarray) -> np.ndarray:
@@ -75,8 +76,8 @@ class Windows:
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def check_batch(self, batch_size: int) -> None:
-        """Raises UserError where the stream has not enough windows for one batch."""
-        if batch_size > self.count:
+        """Raises UserError where the stream has not enough windows for one batch, unless they may repeat."""
+        if batch_size > self.count and not self.repeat:
             raise UserError(
                 f"{self.name} has {self.count} windows of {self.length} tokens, fewer than batch_size={batch_size}",
                 "give more text, a shorter length or a smaller batch",
@@ -96,7 +97,7 @@ class Windows:
             int32 [batch_size / hosts, length].
 
         Raises:
-            UserError: the stream has fewer windows than a batch has rows.
+            UserError: the stream has fewer windows than a batch has rows, and they may not repeat.
         """
         self.check_batch(batch_size)
         numbers = self.order(seed, step * batch_size, (step + 1) * batch_size)

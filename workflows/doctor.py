@@ -73,7 +73,23 @@ def examine() -> Iterator[Check]:
     yield _codec()
     for name in PEERS:
         yield _installed(name, needed=False, cure=f"pip install {name}{PINS.get(name, '')}")
+    yield from _sandbox()
     yield from _t5x()
+
+
+def _sandbox() -> Iterator[Check]:
+    """The layers of isolation for generated programs, a line each."""
+    from beam_jobs import sandbox
+    from beam_jobs.sandbox.limits import WAIVE
+
+    try:
+        found = sandbox.layers()
+    except Exception as error:
+        yield Check("sandbox", False, False, one_line(error), "generated programs cannot be graded on this machine")
+        return
+    for layer in found:
+        cure = f"grade generated programs where it works, or without it at your own risk: {WAIVE}={layer.name}"
+        yield Check(f"sandbox {layer.name}", layer.state != "missing", False, f"{layer.state}: {layer.detail}", cure)
 
 
 def _t5x() -> Iterator[Check]:

@@ -92,7 +92,7 @@ class _Chains:
         files = rest_em_data.files_of(s.data)
         return Step(
             "problems",
-            rest_em_data.write_released,
+            lambda running: rest_em_data.write_released(running, s.data),
             config={"formats": {split: form for split, (form, _) in files.items()}, "most": s.test_problems},
             inputs={f"data_{split}": source_of_files(split, paths) for split, (_, paths) in files.items()},
             code=("beam_jobs.rest_em.datasets",),

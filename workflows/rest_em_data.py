@@ -86,15 +86,17 @@ def files_of(data: Mapping[str, str]) -> dict[str, tuple[str, list[str]]]:
     return found
 
 
-def write_released(running: Running) -> Mapping[str, Any]:
-    """Reads the problems of released files; test sets are cut to their first `most` by hash."""
+def write_released(running: Running, data: Mapping[str, str]) -> Mapping[str, Any]:
+    """Reads the problems of released files; test sets are cut to their first `most` by hash.
+
+    Args:
+        running: the step.
+        data: as in `Settings.data`; the files' content is among the step's sources.
+    """
     from beam_jobs.rest_em.datasets import load_problems
 
     c = running.config
-    splits = {}
-    for split, form in c["formats"].items():
-        paths = sorted(running.source(f"data_{split}").paths.values())
-        splits[split] = [problem for path in paths for problem in load_problems(path, form)]
+    splits = {split: load_problems(data[split].partition(":")[2], form) for split, form in c["formats"].items()}
     train = splits["train"]
     if "validation" not in splits:
         splits["validation"] = [one for one in train if not _hash(one) % VALIDATION_SHARE]
@@ -140,7 +142,7 @@ def make_codec(running: Running) -> Mapping[str, Any]:
         from models.equal_info.sentencepieces import SentencePieceCodec, train_sentencepiece
 
         base = problems_in(running.input("problems"), "base")
-        text = [(one.prompt + one.solution).encode() for one in base]
+        text = [part.encode() for one in base for part in (one.prompt, one.solution)]  # they are read apart
         model = train_sentencepiece("bpe", text, running.config["vocab_size"], split_digits=True)
         codec = SentencePieceCodec(model, scheme="sentencepiece", notes={"text": "problems of the base"})
     codec.save(running.path(CODEC))

@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from beam_jobs.sharded import manifest_or_none
+from beam_jobs.sharded import manifest_or_none, read_all
+from models.rest_em.records import Graded
 from shammie.files import exists, join, read_json, write_bytes, write_json
 from workflows import rest_em_browser
 from workflows.dag import Running
@@ -207,6 +208,7 @@ def _pass_at_k(page: Page, found: Found, sizes: Sequence[str], first: str) -> No
             axes.plot(list(map(int, ks)), [100 * v[1] for v in values], style, marker=marker, color=colour, label=label)
             rows.append([label, *map(_percent, values)])
     axes.set_xscale("log", base=2)
+    axes.set_xticks(list(map(int, drawn["pass_at"])), list(drawn["pass_at"]))
     axes.set_xlabel("k")
     axes.set_ylabel("%")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -280,6 +282,29 @@ def _selection(page: Page, found: Found, sizes: Sequence[str], first: str) -> No
             )
     if speed:
         page.table(["size", "iteration", "samples", "tokens", "slots in use, %"], speed)
+    _passes(page, found, sizes, first)
+
+
+def _passes(page: Page, found: Found, sizes: Sequence[str], first: str) -> None:
+    """How many of a problem's samples pass, in the first and the last iteration."""
+    seed = _seeds(found)[0]
+    figure, axes = new_figure(7.5, 3.0)
+    for number, size in enumerate(sizes):
+        for step, style in ((1, ":"), (found.iterations(size, first), "-")):
+            place = found.place(size, seed, first, step)
+            if place is None or "grade" not in place.folders:
+                continue
+            passes: dict[str, int] = {}
+            for one in read_all(join(place.folders["grade"], "graded"), Graded):
+                passes[one.problem] = passes.get(one.problem, 0) + one.passed
+            falling = sorted(passes.values(), reverse=True)
+            places = [100 * (n + 1) / len(falling) for n in range(len(falling))]
+            axes.plot(places, falling, style, color=COLOURS[number], label=f"{size}, iteration {step}")
+    axes.set_xlabel("% of the problems")
+    axes.set_ylabel("samples that pass")
+    axes.legend(frameon=False)
+    page.picture(figure, "How many of each problem's samples pass, the problems in falling order: where a line meets 0"
+                 " ends the coverage.")  # fmt: skip
 
 
 def _slot_use(manifest: Mapping[str, Any]) -> float:
@@ -304,7 +329,7 @@ def _training(page: Page, found: Found, sizes: Sequence[str], first: str) -> Non
             fade = 0.35 + 0.65 * step / max(1, found.iterations(size, first))
             name = f"{size}, {f'iteration {step}' if step else 'base'}"
             axes.plot([row[0] for row in curve], [100 * row[2] for row in curve], color=COLOURS[number], alpha=fade,
-                      ls="-" if step else ":", label=name)  # fmt: skip
+                      ls="-" if step else ":", marker=".", label=name)  # fmt: skip
     axes.set_xlabel("step")
     axes.set_ylabel("validation pass@1, %")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -81,6 +81,7 @@ def _grade(job: argparse.ArgumentParser) -> None:
     add("--samples", required=True, help="folder of the samples")
     add("--output", required=True, help="folder for the verdicts")
     add("--timeout_s", type=float, default=4.0, help="of each verdict (default: 4)")
+    add("--second_opinion", action="store_true", help="ask both judges of boxed answers, and count where they differ")
     add("--threads", type=int, default=0, help="verdicts at a time in each worker process (default: its processors)")
     add("--overwrite", action="store_true", help="start over")
 
@@ -113,12 +114,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def convert(arguments: argparse.Namespace, _: Sequence[str]) -> dict[str, Any]:
     """`problems`."""
-    from beam_jobs.rest_em.datasets import load_problems
+    from beam_jobs.rest_em.datasets import load_problems, ungradable
     from models.rest_em.records import write_records
 
     found = [problem for path in arguments.input for problem in load_problems(path, arguments.format)]
     write_records(arguments.output, found)
-    return {"problems": len(found), "without_reference": sum(not (p.answer or p.tests or p.cases) for p in found)}
+    return {"problems": len(found), "without_reference": len(ungradable(found))}
 
 
 def sample(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def grade(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> dict[str,
     """`grade`."""
     from beam_jobs.rest_em.grade import GradeConfig, run
 
-    names = ("problems", "samples", "output", "timeout_s", "threads", "overwrite")
+    names = ("problems", "samples", "output", "timeout_s", "threads", "second_opinion", "overwrite")
     return run(GradeConfig(**{name: getattr(arguments, name) for name in names}), beam_flags)["counters"]
 
 

@@ -14,8 +14,8 @@ import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 
-from beam_jobs.rest_em.sample import NAMESPACE, problems_of
 from beam_jobs.rest_em.math_process import math_verify_name
+from beam_jobs.rest_em.sample import NAMESPACE, problems_of
 from beam_jobs.rest_em.verifiers import NORMAL_FORM, NUMBER, PYTHON, STDIN, Judged, Verifiers
 from beam_jobs.runner import for_the_driver
 from beam_jobs.sharded import Shards, read_manifest, read_shard
@@ -37,6 +37,8 @@ class GradeConfig:
         output: folder of the verdicts.
         timeout_s: of each verdict.
         threads: verdicts at a time in each worker process; 0 for one for each processor.
+        second_opinion: ask the second judge of boxed answers even where the first is sure; verdicts stay as they are,
+            and the manifest's `disagreements` tell how often the two differ.
         overwrite: start over.
     """
 
@@ -45,6 +47,7 @@ class GradeConfig:
     output: str
     timeout_s: float = 4.0
     threads: int = 0
+    second_opinion: bool = False
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -67,6 +70,7 @@ def run(config: GradeConfig, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
         "samples": digest([shard["sha256"] for shard in manifest["shards"]]),
         "verifiers": sorted({_version(problem.verifier) for problem in problems_of(config.problems)}),
         "timeout_s": config.timeout_s,
+        "second_opinion": config.second_opinion,
     }
 
     def build(numbers: PCollection[int]) -> object:
@@ -94,7 +98,9 @@ class GradeShard(beam.DoFn):
         with for_the_driver():
             self.problems = {problem.id: problem for problem in problems_of(self.config.problems)}
             self.threads = self.config.threads or os.cpu_count() or 1
-            self.verifiers = Verifiers(workers=self.threads, timeout_s=self.config.timeout_s)
+            self.verifiers = Verifiers(
+                self.threads, timeout_s=self.config.timeout_s, second_opinion=self.config.second_opinion
+            )
 
     def teardown(self) -> None:
         """Ends the judging processes."""

@@ -139,23 +139,30 @@ class MathProcesses:
         Raises:
             UserError: the library is not installed.
         """
+        gold, answer = gold.replace("$", ""), answer.replace("$", "")
         with self._turns:
-            with self._lock:
-                if self._closed:
-                    raise RuntimeError("the processes of MathProcesses are closed")
-                worker = self._idle.pop() if self._idle else None
-            worker = worker or _Worker(self.cpu_seconds, self.memory_bytes)
-            word = ""
-            try:
-                word = worker.ask(gold.replace("$", ""), answer.replace("$", ""), self.wall_seconds)
-            finally:  # also when interrupted, lest the next thread read this one's answer
-                with self._lock:
-                    keep = word not in ("", "stuck", "gone") and not worker.words and not self._closed
-                    if keep:
-                        self._idle.append(worker)
-                if not keep:
-                    worker.kill()
+            word = self._ask(gold, answer)
+            if word == "gone":  # somebody ended the process; a comparison can only end its own child
+                word = self._ask(gold, answer)
         return cast(Opinion, {"stuck": "timeout", "gone": "crashed"}.get(word, word))
+
+    def _ask(self, gold: str, answer: str) -> str:
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the processes of MathProcesses are closed")
+            worker = self._idle.pop() if self._idle else None
+        worker = worker or _Worker(self.cpu_seconds, self.memory_bytes)
+        word = ""
+        try:
+            word = worker.ask(gold, answer, self.wall_seconds)
+        finally:  # also when interrupted, lest the next thread read this one's answer
+            with self._lock:
+                keep = word not in ("", "stuck", "gone") and not worker.words and not self._closed
+                if keep:
+                    self._idle.append(worker)
+            if not keep:
+                worker.kill()
+        return word
 
     def close(self) -> None:
         """Ends all processes; those at work end with their comparison."""

@@ -6,6 +6,7 @@ kernel enforces: what hangs is killed rather than asked to stop (SIGALRM, the li
 multiplication), and no verdict depends on what was compared before. The child's exit code is the verdict.
 """
 
+import gc
 import json
 import os
 import resource
@@ -19,6 +20,17 @@ WORDS = {
     UNREADABLE: "unreadable",
     BAD_REFERENCE: "bad reference",
 }
+
+_WARM = (
+    ("\\frac{1}{\\sqrt{2}}", "\\frac{\\sqrt{3}}{2}"),
+    ("x^2+2x", "x(x+3)"),
+    ("(1,2]", "1 < x < 2"),
+    ("x=\\pi", "a, b"),
+    ("\\{1,2\\}", "\\{1,3\\}"),
+    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}1\\\\3\\end{pmatrix}"),
+    ("\\sin^2 x", "\\log_2 x"),
+    ("2+3i", "5^\\circ"),
+)
 
 
 def compare(gold: str, answer: str) -> int:
@@ -76,11 +88,12 @@ def main() -> None:
     os.dup2(nothing, 1)  # what libraries print is not the verdict
     os.dup2(nothing, 2)
     try:
-        for pair in (("\\frac{1}{2}", "\\sqrt{3}"), ("x^2+2x", "x(x+2)"), ("(1,2]", "1 < x < 2"), ("\\pi", "a, b")):
-            compare(*pair)  # fills the parsers' tables before any child needs them
+        for pair in _WARM:  # fills the tables and loads the modules that no child should have to
+            compare(*pair)
     except ImportError:
         print("absent", file=out)
         return
+    gc.freeze()  # else each child's collections would copy the pages of all this
     print("ready", file=out)
     for line in sys.stdin:
         asked = json.loads(line)

@@ -17,6 +17,7 @@ from beam_jobs.sandbox import filters, isolate
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 ROOT_OPTIONS = "size=1m,nr_inodes=4k,mode=755"
 WORKS, WORK = "/tmp", "/tmp/run"  # in the sandbox's own root
+_SHARED = 4096  # processes that a user may have besides
 _RULES_FROM = 100  # descriptors from here on are rules of Landlock
 
 
@@ -38,8 +39,8 @@ class Box:
     """The fork server's state.
 
     Attributes:
-        limits: fields of `limits.Limits`, and what `pool.Zygote` adds: "folder", a directory outside for runs where there
-            is no own root; "users_from", a user's number outside from which some are free; "absent", layers not to try.
+        limits: fields of `limits.Limits`, and what `pool.Zygote` adds: "folder", a directory outside for runs where
+            there is no own root; "users_from", the first of free users' numbers outside; "absent", layers not to try.
         failed: what the kernel said, of each layer that does not work.
         own_pids: descriptor of the fork server's process namespace; -1 without.
         sample: whom samples become.
@@ -120,14 +121,13 @@ def open_box(limits: dict[str, Any], map_users: Callable[[], bool]) -> Box:
         file.write("1000")  # where memory runs out, this ends first
     box = Box(limits, dict.fromkeys(limits["absent"], "not tried"), readable=_python_paths())
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
-    root = os.geteuid() == 0
-    if root:  # as itself, while it may still read a Python in its home
-        box.attempt("mount", lambda: _own_root(box))
+    root = os.geteuid() == 0 and limits["users_from"] is not None
+    # root makes its root directory as itself, while it may still read a Python in its home; others need their namespace
+    mounted = root and box.attempt("mount", lambda: _own_root(box))
+    if root and not mounted and "mount" not in limits["absent"]:
+        del box.failed["mount"]
     _own_users(box, proc, root, map_users)
-    if not root:
-        box.attempt("mount", lambda: _own_root(box))
-    elif "mount" not in box.failed:
-        box.attempt("mount", lambda: isolate.unshare(isolate.NEWNS))
+    box.attempt("mount", lambda: isolate.unshare(isolate.NEWNS) if mounted else _own_root(box))
     for name, kind in (("net", isolate.NEWNET), ("ipc", isolate.NEWIPC), ("uts", isolate.NEWUTS)):
         box.attempt(name, lambda kind=kind: isolate.unshare(kind))
     if "uts" not in box.failed:
@@ -186,25 +186,53 @@ def _own_root(box: Box) -> None:
 
 
 def _own_users(box: Box, proc: int, root: bool, map_users: Callable[[], bool]) -> None:
+    """A user namespace: with three users of nobody's as root, else with the own one alone, as 0 inside."""
     outside, group = os.geteuid(), os.getegid()
-    if not box.attempt("user", lambda: isolate.unshare(isolate.NEWUSER)):
-        if root:
-            box.sample, box.tests = Role(box.limits["users_from"] + 1), Role(box.limits["users_from"] + 2)
-        else:
-            box.sample = box.tests = Role(outside)
-        box.shared_user = 0 if root else 4096
+
+    def map_self() -> None:
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {outside} 1"), ("gid_map", f"0 {group} 1")):
+            file = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
+            os.write(file, text.encode())
+            os.close(file)
+
+    def alone() -> None:
+        isolate.unshare(isolate.NEWUSER)
+        map_self()
+
+    # first in another process: one that has got into a namespace and no user there can do nothing more
+    if not box.attempt("user", lambda: _in_child(alone)):
+        of_root = box.limits["users_from"]
+        box.sample, box.tests = (Role(of_root + 1), Role(of_root + 2)) if root else (Role(outside), Role(outside))
+        box.shared_user = 0 if root else _SHARED  # a user's other processes count too
         return
+    isolate.unshare(isolate.NEWUSER)
     if root and map_users():
         box.sample, box.tests = Role(1), Role(2)
         isolate.become(0)
         return
     if root:
         box.failed["user"] = "no other users to be had: samples are root outside, without its capabilities"
-    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {outside} 1"), ("gid_map", f"0 {group} 1")):
-        file = os.open(f"self/{name}", os.O_WRONLY, dir_fd=proc)
-        os.write(file, text.encode())
-        os.close(file)
+    map_self()
     box.shared_user = 3  # the fork server, its parent, and the other process of a run
+
+
+def _in_child(step: Callable[[], object]) -> None:
+    """Takes a step in another process, to see whether it can be taken."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            step()
+        except OSError as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    said = os.read(read, 1 << 12)
+    os.close(read)
+    os.waitpid(child, 0)
+    if said:
+        raise OSError(said.decode())
 
 
 def _make_rules(box: Box) -> None:
@@ -293,7 +321,8 @@ def probe(box: Box, role: Role, work: str) -> dict[str, str]:
     holds("no_new_privileges", isolate.prctl(isolate.PR_GET_NO_NEW_PRIVS) == 1, "they are to be had")
     holds("rlimits", _refused(lambda: bytearray(box.limits["memory_bytes"])), "its memory is not bounded")
     holds("landlock", _refused(lambda: os.listdir("/")), "it can list the root directory")
-    holds("processes", _processes(bound + 1) <= bound, f"it can start more than {bound}")
+    if bound < _SHARED:
+        holds("processes", _processes(bound + 1) <= bound, f"it can start more than {bound}")
     if seccomp_failed is None:
         box.attempt("seccomp", lambda: filters.seccomp(box.seccomp[1]))
         holds("seccomp", _refused(lambda: socket.socket(socket.AF_INET)), "it can make sockets")

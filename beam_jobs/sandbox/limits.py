@@ -53,7 +53,7 @@ class Limits:
     """
 
     memory_bytes: int = 512 << 20
-    output_bytes: int = 1 << 20
+    output_bytes: int = 4 << 20
     directory_bytes: int = 16 << 20
     processes: int = 16
     open_files: int = 64

@@ -12,15 +12,17 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 from beam_jobs.sandbox.limits import Layer, Limits, judge, named, refuse
-from beam_jobs.sandbox.protocol import dump
+from beam_jobs.sandbox.protocol import ForbiddenValue, dump
 from beam_jobs.sandbox.verdict import Verdict
 from shammie.errors import UserError
 
 TIMEOUT_S = 4.0
 START_S = 60.0
+END_S = 5.0
 LATE_S = 10.0  # after a run's own time its fork server has long said so, or is dead
 USERS = 3
 _MANY_USERS = 1 << 31
@@ -56,6 +58,8 @@ class Zygote:
     """
 
     def __init__(self, limits: Limits, absent: Sequence[str] = ()) -> None:
+        if sys.platform != "linux":
+            raise UserError(f"the sandbox is for Linux, not for {sys.platform}", "grade generated programs there")
         home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         self._folder = tempfile.mkdtemp(prefix="shammie-sandbox-")
         os.chmod(self._folder, 0o711)  # for users inside, where there is no root directory of their own
@@ -87,7 +91,7 @@ class Zygote:
         try:
             settings = dataclasses.asdict(limits) | {
                 "folder": self._folder,
-                "users_from": self._users_from or 65500,
+                "users_from": self._users_from,
                 "absent": list(absent),
             }
             answer = self._ask(json.dumps(settings).encode(), [], START_S)
@@ -148,9 +152,14 @@ class Zygote:
         return answer["reason"]
 
     def close(self) -> None:
-        """Kills it with all that it has started, and removes what is left."""
-        self._process.kill()
-        self._process.wait()
+        """Ends it with all that it has started, and removes what is left."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # it ends by itself: so each process is waited for by its parent
+        try:
+            self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._socket.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -175,6 +184,7 @@ class Sandbox:
         self._absent = tuple(sorted(named(absent)))
         self._places: queue.LifoQueue[Zygote | None] = queue.LifoQueue()
         self._lock, self._living, self._closed = threading.Lock(), set[Zygote](), False
+        self._owner = os.getpid()
         for _ in range(workers):
             self._places.put(None)
 
@@ -188,7 +198,11 @@ class Sandbox:
         """Runs tests on what a program defines; see `run_python` of this module."""
         if not tests:
             return Verdict(False, "no tests")
-        files = [program.encode("utf-8", "surrogatepass"), dump([str(test) for test in tests])]
+        try:
+            asked = dump(list(tests))
+        except ForbiddenValue as error:
+            raise UserError(f"tests that cannot be sent: {error}", "they are Python statements as text") from error
+        files = [program.encode("utf-8", "surrogatepass"), asked]
         reason, _ = self._run("tests", files, timeout_s, output=False)
         return Verdict(not reason, reason)
 
@@ -215,7 +229,9 @@ class Sandbox:
             self._places.put(zygote)
 
     def close(self) -> None:
-        """Ends all fork servers, and what runs in them."""
+        """Ends all fork servers, and what runs in them; nothing in a fork of the process that has them."""
+        if os.getpid() != self._owner:
+            return
         with self._lock:
             self._closed = True
             living, self._living = self._living, set()

@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from importlib import import_module
 
 from beam_jobs.sandbox import sample_process, tests_process
@@ -27,6 +28,7 @@ PRELOADED = (
 ).split()
 REPORT_BYTES, NAME_BYTES = 200, 4096
 GRACE_S = 0.2  # for a process that has closed its connection, to end by itself
+CPU_S = 2.0  # the least limit of processor time is above
 _ABOVE = 200  # descriptors from here are out of the way of those that a child gets
 
 
@@ -53,7 +55,7 @@ def main(fd: int) -> None:
     while True:
         message, fds, _, _ = socket.recv_fds(control, 1 << 16, 3)
         if not message:
-            return
+            os._exit(0)
         try:
             request = json.loads(message)
             run = _run_script if request["kind"] == "script" else _run_tests
@@ -76,77 +78,54 @@ def _run_tests(box: Box, control: socket.socket, fds: Sequence[int], timeout_s: 
     """Runs a program and its tests; `fds` are the program's and the tests'."""
     program, tests = fds
     deadline = time.monotonic() + timeout_s
-    ours, theirs = socket.socketpair()
-    report, reporting = os.pipe()
-    output, nothing = os.memfd_create("output"), os.open(os.devnull, os.O_RDWR)
-    held = [report, output, nothing]
-    children: list[int] = []
-    try:
-        with box.run() as work:
-            try:
-                to_sample = [nothing, output, output, theirs.fileno(), program]
-                children.append(_launch(box, box.sample, work, timeout_s, to_sample, sample_process.answer_calls))
-                theirs.close()
-                to_tests = [nothing, nothing, nothing, ours.fileno(), tests, reporting]
-                children.append(_launch(box, box.tests, "", timeout_s, to_tests, tests_process.main))
-                ours.close()
-                os.close(reporting)
-                reporting = -1
-                said = b""
-                if _readable(report, control, deadline):
-                    said = os.read(report, REPORT_BYTES)
-                    reason = said.decode(errors="replace") if said else "crashed"
-                    if reason == tests_process.LOST:
-                        reason = _how_it_ended(children[0], "protocol", box)
-                        children.pop(0)
-                else:
-                    reason = "timeout"
-            finally:
-                for child in children:
-                    _kill(child, box)
+    with ExitStack() as stack:
+        work = stack.enter_context(box.run())
+        answers, calls = map(stack.enter_context, socket.socketpair())
+        report, reporting = map(stack.enter_context, socket.socketpair())
+        output, nothing = os.memfd_create("output"), os.open(os.devnull, os.O_RDWR)
+        stack.callback(os.close, output)
+        stack.callback(os.close, nothing)
+        # the sample's process first: it has no descriptor of what the other one is told
+        to_sample = [nothing, output, output, answers.fileno(), program]
+        sample = _Child(box, box.sample, work, timeout_s, to_sample, sample_process.answer_calls)
+        stack.callback(sample.kill)
+        to_tests = [nothing, nothing, nothing, calls.fileno(), tests, reporting.fileno()]
+        stack.callback(_Child(box, box.tests, "", timeout_s, to_tests, tests_process.main).kill)
+        for end in (answers, calls, reporting):
+            end.close()  # so that each of the two sees when the other is gone
+        if _readable(report.fileno(), control, deadline):
+            reason = report.recv(REPORT_BYTES).decode(errors="replace") or "crashed"
+        else:
+            reason = "timeout"
+        if reason == tests_process.LOST:
+            reason = sample.how_it_ended("protocol")
+        sample.kill()
         if os.fstat(output).st_size >= box.limits["output_bytes"]:
             reason = "output"
-        return {"reason": "" if reason == tests_process.PASSED else reason}
-    finally:
-        ours.close()
-        theirs.close()
-        for fd in held if reporting < 0 else [*held, reporting]:
-            os.close(fd)
+    return {"reason": "" if reason == tests_process.PASSED else reason}
 
 
 def _run_script(box: Box, control: socket.socket, fds: Sequence[int], timeout_s: float) -> dict[str, str]:
     """Runs a program as a script; `fds` are the program's, its input's and its output's."""
     program, given, output = fds
     deadline = time.monotonic() + timeout_s
-    ours, theirs = socket.socketpair()
-    nothing = os.open(os.devnull, os.O_RDWR)
-    child = watch = 0
-    try:
-        with box.run() as work:
-            try:
-                kept = [given, output, nothing, theirs.fileno(), program]
-                child = _launch(box, box.sample, work, timeout_s, kept, sample_process.run_script)
-                theirs.close()
-                watch = os.pidfd_open(child)
-                if _readable(watch, control, deadline):
-                    reason = _how_it_ended(child, "", box)
-                    child = 0
-                else:
-                    reason = "timeout"
-            finally:
-                if child:
-                    _kill(child, box)
+    with ExitStack() as stack:
+        work = stack.enter_context(box.run())
+        said, saying = map(stack.enter_context, socket.socketpair())
+        nothing = os.open(os.devnull, os.O_RDWR)
+        stack.callback(os.close, nothing)
+        to_script = [given, output, nothing, saying.fileno(), program]
+        child = _Child(box, box.sample, work, timeout_s, to_script, sample_process.run_script)
+        stack.callback(child.kill)
+        watch = os.pidfd_open(child.pid)
+        stack.callback(os.close, watch)
+        reason = child.how_it_ended("") if _readable(watch, control, deadline) else "timeout"
+        child.kill()
         if reason == "exited":
-            reason = _raised(ours) or reason
+            reason = _raised(said) or reason
         if os.fstat(output).st_size >= box.limits["output_bytes"]:
             reason = "output"
-        return {"reason": reason}
-    finally:
-        for one in (nothing, watch):
-            if one:
-                os.close(one)
-        ours.close()
-        theirs.close()
+    return {"reason": reason}
 
 
 def _raised(channel: socket.socket) -> str:
@@ -163,48 +142,78 @@ def _raised(channel: socket.socket) -> str:
     return "syntax error" if known == "SyntaxError" else tests_process.error_reason(known)
 
 
-def _launch(box: Box, role: Role, work: str, timeout_s: float, fds: Sequence[int], body: Callable[[], int]) -> int:
-    """Forks a process into a namespace of its own, where it becomes the role and runs the body; gives its number.
+class _Child:
+    """A process, forked into a namespace of its own, where it becomes a role and runs a body.
 
     Args:
-        box: the box.
+        box: the fork server's state.
         role: whom it becomes.
         work: its directory; "" for none.
         timeout_s: bounds its processor time too.
         fds: its descriptors, from 0; it has no others.
         body: gives its exit code.
     """
-    child = box.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        _take(fds, role)
-        if not enter(box, role, work, timeout_s):
-            _fresh_streams()
-            code = body()
-    except BaseException:  # nothing of the child may run what follows in the fork server
+
+    def __init__(
+        self, box: Box, role: Role, work: str, timeout_s: float, fds: Sequence[int], body: Callable[[], int]
+    ) -> None:
+        self._in_namespace, self._killed = box.own_pids >= 0, False
+        self.pid = box.fork()
+        if self.pid:
+            return
         code = 1
-    finally:
-        os._exit(code)
+        try:
+            _take(fds, role)
+            if not enter(box, role, work, timeout_s):
+                sys.modules["random"].seed(0)  # every run draws the same numbers
+                code = body()
+        finally:  # whatever happened: nothing of the child may run what follows in the fork server
+            os._exit(code)
+
+    def kill(self) -> tuple[int, float]:
+        """Kills it and all that it has started, and waits until they are gone, once.
+
+        Returns:
+            Its status and its seconds of processor time; zeros if it had been killed before.
+        """
+        if self._killed:
+            return 0, 0.0
+        self._killed = True
+        os.kill(self.pid, signal.SIGKILL)
+        _, status, usage = os.wait4(self.pid, 0)
+        while not self._in_namespace:  # then the rest of its session may be left
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+                os.waitpid(-1, os.WNOHANG)
+            except (ProcessLookupError, ChildProcessError, PermissionError):
+                break
+        return status, usage.ru_utime + usage.ru_stime
+
+    def how_it_ended(self, otherwise: str) -> str:
+        """Why it is gone; `otherwise` if it is still there, or if it ended well and that is the reason for nothing."""
+        watch = os.pidfd_open(self.pid)
+        gone, _, _ = select.select([watch], [], [], GRACE_S)
+        os.close(watch)
+        status, cpu_s = self.kill()
+        if not gone:
+            return otherwise
+        if not os.WIFSIGNALED(status):
+            return "exited" if os.WEXITSTATUS(status) or otherwise else ""
+        if os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGXCPU):  # by the kernel, for one of two limits
+            return "timeout" if cpu_s >= CPU_S else "memory"
+        return "crashed"
 
 
 def _take(fds: Sequence[int], role: Role) -> None:
-    """Makes these the process's descriptors from 0 on, and closes all others but the role's rules."""
+    """Makes these the process's descriptors from 0 on, and closes all others but the role's rules.
+
+    Python's own streams are on the first three already, unused: the fork server neither reads nor prints.
+    """
     above = [fcntl.fcntl(fd, fcntl.F_DUPFD, _ABOVE) for fd in fds]
     for place, fd in enumerate(above):
         os.dup2(fd, place)
     os.closerange(len(fds), role.rules)
     os.closerange(max(len(fds), role.rules + 1), 1 << 20)
-
-
-def _fresh_streams() -> None:
-    """Python's own streams on the new descriptors, and the same random numbers for every run."""
-    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
-    sys.modules["random"].seed(0)
 
 
 def _readable(fd: int, control: socket.socket, deadline: float) -> bool:
@@ -218,53 +227,23 @@ def _readable(fd: int, control: socket.socket, deadline: float) -> bool:
     return fd in ready
 
 
-def _how_it_ended(child: int, otherwise: str, box: Box) -> str:
-    """Why a process that should still be there is not; `otherwise` where it is, or has ended well as a script."""
-    watch = os.pidfd_open(child)
-    gone, _, _ = select.select([watch], [], [], GRACE_S)
-    os.close(watch)
-    status = _kill(child, box)
-    if not gone:
-        return otherwise
-    if os.WIFSIGNALED(status):
-        return "timeout" if os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGXCPU) else "crashed"
-    return "exited" if os.WEXITSTATUS(status) or otherwise else ""
-
-
-def _kill(child: int, box: Box) -> int:
-    """Kills a process and all that it has started, and waits until they are gone; gives its status."""
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    if "pid" in box.failed:  # without its namespace the rest of its session is left
-        while True:
-            try:
-                os.killpg(child, signal.SIGKILL)
-                os.waitpid(-1, os.WNOHANG)
-            except (ProcessLookupError, ChildProcessError, PermissionError):
-                break
-    return status
-
-
 def _probe(box: Box) -> dict[str, str]:
     """Forks a process as for a sample and has it look whether each layer holds; gives those that do not, and why."""
-    report, reporting = os.pipe()
-    nothing = os.open(os.devnull, os.O_RDWR)
-
-    with box.run() as work:
+    with ExitStack() as stack:
+        work = stack.enter_context(box.run())
+        report, reporting = map(stack.enter_context, socket.socketpair())
         child = box.fork()
         if not child:
             try:
-                _take([nothing, nothing, nothing, reporting], box.sample)
+                _take([0, 1, 2, reporting.fileno()], box.sample)
                 os.write(3, json.dumps(probe(box, box.sample, work)).encode())
             finally:
                 os._exit(0)
-        os.close(reporting)
-        os.close(nothing)
+        reporting.close()
         said = b""
-        while part := os.read(report, 1 << 16):
+        while part := report.recv(1 << 16):
             said += part
-        os.close(report)
-        status = _kill(child, box)
+        _, status = os.waitpid(child, 0)
     if not said:
         raise RuntimeError(f"the probe ended with status {status}")
     return json.loads(said)

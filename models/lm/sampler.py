@@ -222,7 +222,11 @@ class _Ledger:
     def take(self, waiting: deque[tuple[int, int]], seeds: Sequence[int]) -> device.Taken:
         """Gives the free slots what has waited longest."""
         slots = len(self._sample_B)
-        slot_B, prompt_B, seed_B2 = np.zeros(slots, np.int32), np.zeros(slots, np.int32), np.zeros((slots, 2), np.uint32)
+        slot_B, prompt_B, seed_B2 = (
+            np.zeros(slots, np.int32),
+            np.zeros(slots, np.int32),
+            np.zeros((slots, 2), np.uint32),
+        )
         free = np.flatnonzero(self._sample_B < 0)[: len(waiting)]
         for at, slot in enumerate(free):
             place, prompt = waiting.popleft()

@@ -43,7 +43,7 @@ class Prompts(NamedTuple):
 class Taken(NamedTuple):
     """What is put into slots: how many samples, and of each its slot, its place among the prompts, and its seed."""
 
-    count: np.int32
+    samples: np.int32
     slot_B: np.ndarray
     prompt_B: np.ndarray
     seed_B2: np.ndarray
@@ -58,7 +58,7 @@ def empty(network: DecoderLM, params: Any, *, slots: int, columns: int) -> State
 
 
 @functools.partial(jax.jit, static_argnames=("network", "columns"))
-def _read(network: DecoderLM, params: Any, prompts_RP: np.ndarray, lengths_R: np.ndarray, *, columns: int) -> Any:
+def _read(network: DecoderLM, params: Any, prompts_RP: jax.Array, lengths_R: jax.Array, *, columns: int) -> Any:
     return read(network, params, prompts_RP, lengths_R, columns)[1]
 
 
@@ -74,7 +74,8 @@ def read_prompts(
         lengths_R: real tokens of each.
         columns: of the cache that is made, at least P - 1.
     """
-    cache = _read(network, params, prompts_RP[:, :-1], lengths_R - 1, columns=columns)
+    unread = jnp.asarray(prompts_RP[:, :-1]), jnp.asarray(lengths_R - 1)
+    cache = _read(network, params, *unread, columns=columns)
     return Prompts(cache, prompts_RP[:, -1])
 
 
@@ -102,12 +103,10 @@ def _put(state: State, taken: Taken, prompts: Prompts) -> State:
             state.alive_B.at[slot].set(True),
         )
 
-    return jax.lax.fori_loop(0, taken.count, put_one, state)
+    return jax.lax.fori_loop(0, taken.samples, put_one, state)
 
 
-@functools.partial(
-    jax.jit, static_argnames=("network", "new_tokens", "sampling", "end_id"), donate_argnames=("state",)
-)
+@functools.partial(jax.jit, static_argnames=("network", "new_tokens", "sampling", "end_id"), donate_argnames=("state",))
 def advance(
     network: DecoderLM,
     params: Any,

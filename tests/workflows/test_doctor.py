@@ -2,6 +2,9 @@ import argparse
 
 import pytest
 
+from beam_jobs import sandbox
+from beam_jobs.sandbox import LAYERS, Layer
+from shammie.errors import UserError
 from workflows import doctor, t5x_contract, t5x_smoke
 
 
@@ -47,3 +50,28 @@ def test_each_look_reports_instead_of_raising(monkeypatch: pytest.MonkeyPatch) -
     )
     here = {check.name: check.well for check in doctor.examine()}
     assert all(here[name] for name in ("python", "packages", "gin library", "cache", "jax"))
+
+
+def test_each_layer_of_the_sandbox_has_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [check.name for check in doctor._sandbox()] == [f"sandbox {name}" for name in LAYERS]
+    states = [
+        Layer("net", "works", "no network"),
+        Layer("uts", "waived", "refused"),
+        Layer("pid", "missing", "refused"),
+    ]
+    monkeypatch.setattr(sandbox, "layers", lambda: states)
+    found = [(check.well, check.needed, check.found) for check in doctor._sandbox()]
+    assert found == [
+        (True, False, "works: no network"),
+        (True, False, "waived: refused"),
+        (False, False, "missing: refused"),
+    ]
+    assert list(doctor._sandbox())[2].cure.endswith("SHAMMIE_SANDBOX_WAIVE=pid")
+
+    def broken() -> list[Layer]:
+        raise UserError("the sandbox does not start", "get Linux")
+
+    monkeypatch.setattr(sandbox, "layers", broken)
+    assert [(c.name, c.well, c.found) for c in doctor._sandbox()] == [
+        ("sandbox", False, "the sandbox does not start; get Linux")
+    ]

@@ -63,13 +63,10 @@ def made_with(directory: str) -> str:
     return min(found) if found else tokens_of(directory, "train").info.made_with
 
 
-def windows_of(config: TrainConfig, split: str, *, whole_batch: bool = True) -> tuple[Windows, TokenFile]:
+def windows_of(config: TrainConfig, split: str) -> tuple[Windows, TokenFile]:
     """A split's windows, once its ids are known to be the model's.
 
-    Args:
-        config: the run.
-        split: such as train.
-        whole_batch: whether rows of packed examples must fill a batch, as windows of a stream must.
+    Rows of packed examples may be few, such as those of a first selection: a batch then holds some of them twice.
 
     Raises:
         UserError: no such split, other ids, too few of them for a batch, or rows of another length.
@@ -91,9 +88,8 @@ def windows_of(config: TrainConfig, split: str, *, whole_batch: bool = True) -> 
             f"{name} is packed into rows of {info.row_length} tokens, not of length={config.length}",
             f"set length={info.row_length}, or pack it again",
         )
-    windows = Windows(tokens.ids, config.length, name=name)
-    if whole_batch or not info.row_length:
-        windows.check_batch(config.batch_size)
+    windows = Windows(tokens.ids, config.length, name=name, repeat=info.row_length > 0)
+    windows.check_batch(config.batch_size)
     return windows, tokens
 
 
@@ -113,7 +109,7 @@ def validation_of(config: TrainConfig, *, packed: bool = False) -> list[np.ndarr
     if not config.eval_every:
         return []
     try:
-        windows, tokens = windows_of(config, "validation", whole_batch=False)
+        windows, tokens = windows_of(config, "validation")
         if bool(tokens.info.row_length) != packed:
             kinds = "a stream of tokens", "rows of packed pairs"
             raise UserError(

@@ -249,15 +249,18 @@ sys.stdin.readline()
 def test_a_process_that_ends_does_not_ask_for_the_rest_of_its_group(server):
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     words = [sys.executable, "-c", LEAVING, server.url]
-    with subprocess.Popen(
-        words, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    leave = process.stdin
+    assert leave is not None
 
-        def arrive(number: int) -> None:
-            if number == 4:
-                process.communicate(b"\n")
-            time.sleep(0.005)
+    def arrive(number: int) -> None:
+        if number == 4:
+            leave.close()
+        time.sleep(0.005)
 
-        server.on_arrival = arrive
-        process.wait()
+    server.on_arrival = arrive
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
     assert 4 <= len(server.bodies) < 500

@@ -50,8 +50,7 @@ def test_opinions(math: MathProcesses, gold: str, answer: str, opinion: str) -> 
 def test_what_hangs_or_grows_is_killed_and_the_next_one_works(math: MathProcesses) -> None:
     math.compare("5", "5")
     (before,) = processes_of(math)
-    for answer in ("9**9**9**9", "(" * 900 + ")" * 900):
-        assert math.compare("1", answer) in ("timeout", "crashed", "unreadable", "unequal"), answer
+    assert math.compare("1", "9**9**9**9") == "unreadable"  # no LaTeX, and not evaluated
     assert math.compare("1", "10^{10^{10}}") == "timeout"
     assert math.compare("\\frac{x}{2}", "0.5x") == "equal"
     assert processes_of(math) == [before]  # only the child was killed
@@ -95,12 +94,20 @@ def test_a_process_that_answers_nothing_is_replaced() -> None:
         assert math.compare("2x", "x+x") == "equal"
         (process,) = processes_of(math)
         os.kill(process.pid, signal.SIGKILL)
-        assert math.compare("2x", "x+x") == "crashed"
         assert math.compare("2x", "x+x") == "equal"
+        assert processes_of(math) != [process]
         (process,) = processes_of(math)
     assert not process.is_running()
     with pytest.raises(RuntimeError, match="closed"):
         math.compare("2x", "x+x")
+
+
+def test_processes_that_always_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with MathProcesses(workers=1) as math:
+        asked = []
+        monkeypatch.setattr(math, "_ask", lambda *one: asked.append(one) or "gone")
+        assert math.compare("$1$", "2") == "crashed"
+        assert asked == [("1", "2")] * 2
 
 
 def test_threads_share_them(math: MathProcesses) -> None:

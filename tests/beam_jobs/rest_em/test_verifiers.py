@@ -205,6 +205,18 @@ def test_verifiers_pass_the_time_on_and_leave_open_what_they_were_given() -> Non
         assert not math._closed
 
 
+def test_the_real_sandbox() -> None:
+    halves = replace(
+        PROGRAM, prefix="import math\n\ndef f(x):\n", tests=("def check(f):\n    assert f(5) == 2", "check(f)")
+    )
+    with Verifiers(workers=1, timeout_s=20) as real:
+        assert real.verify(halves, "    return x // 2\n").passed
+        assert real.verify(halves, "```python\ndef f(x):\n    return math.floor(x / 2)\n```").passed
+        assert real.verify(halves, "    return x / 2\n").reason == "failed test"
+        assert real.verify(STDIN, "print(2 * int(input()))").passed
+        assert real.verify(STDIN, "print(4)").reason == "wrong output"
+
+
 def test_every_verifier_of_a_problem_is_known() -> None:
     from models.rest_em.records import VERIFIERS
 

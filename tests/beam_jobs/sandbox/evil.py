@@ -52,7 +52,8 @@ PROGRAMS: dict[str, tuple[str, set[str] | None]] = {
         {"error: OSError"},
     ),
     "memory in pipes": (
-        "import os, fcntl\nwhile True:\n    r, w = os.pipe()\n    fcntl.fcntl(w, 1031, 1 << 20)\n    os.write(w, bytes(1 << 20))",
+        "import os, fcntl\nwhile True:\n    r, w = os.pipe()\n    fcntl.fcntl(w, 1031, 1 << 20)\n"
+        "    os.write(w, bytes(1 << 20))",
         {"error: OSError", "error: PermissionError"},
     ),
     "many files": (
@@ -103,8 +104,10 @@ PROGRAMS: dict[str, tuple[str, set[str] | None]] = {
         {"failed test"},
     ),
     "reads the repository": (
-        "import os\nfound = []\nfor path in ('{repository}', '{repository}/pyproject.toml', '/work', '/root', '/home'):\n"
-        "    try: found.append(os.listdir(path) if os.path.isdir(path) else open(path).read())\n    except OSError: pass\n"
+        "import os\nfound = []\n"
+        "for path in ('{repository}', '{repository}/pyproject.toml', '/work', '/root', '/home'):\n"
+        "    try: found.append(os.listdir(path) if os.path.isdir(path) else open(path).read())\n"
+        "    except OSError: pass\n"
         "found = [x for x in found if x and x != ['.pyenv']]\n"
         "def f(x): return x * x if found else 0",
         {"failed test"},
@@ -120,8 +123,10 @@ PROGRAMS: dict[str, tuple[str, set[str] | None]] = {
         {"failed test"},
     ),
     "writes outside": (
-        "def f(x):\n    for path in ('{folder}/evil', '/evil', '/tmp/evil', '/dev/shm/evil', '/var/tmp/evil', '/dev/evil'):\n"
-        "        try:\n            open(path, 'w').write('x')\n            return x * x\n        except OSError: pass\n    return 0",
+        "def f(x):\n"
+        "    for path in ('{folder}/evil', '/evil', '/tmp/evil', '/dev/shm/evil', '/var/tmp/evil', '/dev/evil'):\n"
+        "        try:\n            open(path, 'w').write('x')\n            return x * x\n"
+        "        except OSError: pass\n    return 0",
         {"failed test"},
     ),
     "writes to the library": (
@@ -146,11 +151,13 @@ PROGRAMS: dict[str, tuple[str, set[str] | None]] = {
         {"failed test"},
     ),
     "asks a name server": (
-        "import socket\ndef f(x):\n    try: socket.getaddrinfo('example.com', 80); return x * x\n    except OSError: return 0",
+        "import socket\ndef f(x):\n    try: socket.getaddrinfo('example.com', 80); return x * x\n"
+        "    except OSError: return 0",
         {"failed test"},
     ),
     "kills its parent": (
-        "import os, signal\ndef f(x):\n    try: os.kill(os.getppid(), signal.SIGKILL)\n    except OSError: pass\n    return 0",
+        "import os, signal\ndef f(x):\n    try: os.kill(os.getppid(), signal.SIGKILL)\n"
+        "    except OSError: pass\n    return 0",
         {"failed test"},
     ),
     "kills everyone": (
@@ -160,7 +167,8 @@ PROGRAMS: dict[str, tuple[str, set[str] | None]] = {
     ),
     "outlives its run": (
         "import os, time\ntry:\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0:\n"
-        "            while True:\n                open('{folder}/alive', 'a').write('x')\n                time.sleep(0.01)\n"
+        "            while True:\n                open('{folder}/alive', 'a').write('x')\n"
+        "                time.sleep(0.01)\n"
         "except OSError: pass\ndef f(x): return 0",
         {"failed test"},
     ),
@@ -171,9 +179,9 @@ PROGRAMS: dict[str, tuple[str, set[str] | None]] = {
     ),
     "traces": (
         "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
-        "calls = [('ptrace', 16, os.getppid()), ('unshare', 0x10000000), ('mount', b'none', b'/tmp', b'tmpfs', 0, None),\n"
-        "         ('shmget', 1, 100, 0o1666), ('setuid', 0), ('setns', 0, 0)]\n"
-        "def f(x): return x * x if any(getattr(libc, n)(*a) == 0 for n, *a in calls) and os.getuid() == 0 else 0",
+        "calls = [('ptrace', 16, os.getppid()), ('unshare', 1 << 28), ('mount', b'none', b'/tmp', b'tmpfs', 0, None),\n"
+        "         ('setuid', 4242), ('setns', 0, 0)]\n"
+        "def f(x): return x * x if any(getattr(libc, n)(*a) == 0 for n, *a in calls) else 0",
         {"failed test"},
     ),
     # forging a pass
@@ -241,7 +249,8 @@ def f(x): return x * x if found else 0
         {"failed test"},
     ),
     "other builtins": (
-        "import builtins\nbuiltins.AssertionError = Exception\nbuiltins.compile = builtins.exec = lambda *a, **k: None\n"
+        "import builtins\nbuiltins.AssertionError = Exception\n"
+        "builtins.compile = builtins.exec = lambda *a, **k: None\n"
         "builtins.type = lambda *a: str\nbuiltins.isinstance = lambda *a: True\ndef f(x): return 0",
         None,
     ),

@@ -58,7 +58,7 @@ def test_a_fork_server_that_dies_in_a_run_is_tried_once_more() -> None:
                 killed.append(zygote._process.pid)
                 zygote._process.kill()
 
-        timers = [threading.Timer(0.5, kill), threading.Timer(3.0, kill)]
+        timers = [threading.Timer(0.2, kill), threading.Timer(1.5, kill)]
         for timer in timers:
             timer.start()
         assert sandbox.run_python("while True: pass", TESTS, 60.0) == Verdict(False, "crashed")
@@ -69,18 +69,19 @@ def test_a_fork_server_that_dies_in_a_run_is_tried_once_more() -> None:
 
 
 def test_a_fork_server_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "LATE_S", 0.3)
+    monkeypatch.setattr(pool, "LATE_S", 1.0)
+    monkeypatch.setattr(pool, "END_S", 0.1)
     with Sandbox(1) as sandbox:
         assert sandbox.run_python(ADD, TESTS, LONG_S) == PASSED
         (zygote,) = sandbox._living
         (serving,) = _children(zygote._process.pid) or [zygote._process.pid]
         os.kill(serving, signal.SIGSTOP)
-        monkeypatch.setattr(pool, "LATE_S", 10.0)
-        timer = threading.Timer(0.3, zygote._process.kill)
-        timer.start()
-        assert sandbox.run_python(ADD, TESTS, LONG_S) == PASSED
+        assert sandbox.run_python(ADD, TESTS, 0.5) in (
+            PASSED,
+            Verdict(False, "timeout"),
+        )  # the second, on a busy machine
         assert sandbox._living != {zygote}
-        timer.join()
+        assert sandbox.run_python(ADD, TESTS, LONG_S) == PASSED
 
 
 def _children(pid: int) -> list[int]:

@@ -44,7 +44,8 @@ RIGHT = {
         ["try:\n    f()\nexcept UnicodeDecodeError:\n    pass\nelse:\n    assert False"],
     ),
     "HumanEval": (
-        "from typing import List\ndef below(numbers: List[int], t: int) -> bool:\n    return all(n < t for n in numbers)",
+        "from typing import List\ndef below(numbers: List[int], t: int) -> bool:\n"
+        "    return all(n < t for n in numbers)",
         ["METADATA = {}\ndef check(candidate):\n    assert candidate([1, 2], 3)\n    assert not candidate([1], 1)\n"]
         + ["check(below)"],
     ),
@@ -68,8 +69,8 @@ RIGHT = {
     ),
     "the rest of the library": (
         "import sqlite3, hashlib, uuid, logging, unittest\n"
-        "def f(): return sqlite3.connect(':memory:').execute('select 1').fetchone(), hashlib.sha256(b'').hexdigest()[:4]",
-        ["assert f() == ((1,), 'e3b0')"],
+        "def f(): return sqlite3.connect(':memory:').execute('select 1').fetchone(), hashlib.md5(b'').hexdigest()[:4]",
+        ["assert f() == ((1,), 'd41d')"],
     ),
     "files of its own": (
         "import tempfile, os\ndef f(text):\n    with open('a', 'w') as file: file.write(text)\n"
@@ -79,7 +80,8 @@ RIGHT = {
     ),
     "threads and asyncio": (
         "import threading, asyncio\nasync def g():\n    await asyncio.sleep(0)\n    return 1\ndef f():\n    out = []\n"
-        "    t = threading.Thread(target=lambda: out.append(asyncio.run(g())))\n    t.start(); t.join()\n    return out",
+        "    t = threading.Thread(target=lambda: out.append(asyncio.run(g())))\n    t.start(); t.join()\n"
+        "    return out",
         ["assert f() == [1]"],
     ),
     "recursion": (

@@ -59,7 +59,7 @@ class Text(str):
 
 
 class Number(int):
-    __class__ = int  # pyright: ignore[reportAssignmentType]
+    __class__ = int  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ SMALL = Slots(slots=4, refill=1, prompts=2, lengths=(4, 12))
 GREEDY, PAPER = Sampling(0.0), Sampling(0.7, top_k=8)
 
 
-def _run(prompts: list[np.ndarray], *, slots: Slots = SMALL, sampling: Sampling = PAPER, **settings: Any) -> SampledGroup:
+def _run(
+    prompts: list[np.ndarray], *, slots: Slots = SMALL, sampling: Sampling = PAPER, **settings: Any
+) -> SampledGroup:
     seeds = [2**40 * place + 7 for place in range(len(prompts))]
     return sample(NETWORK, PARAMS, prompts, seeds, **{"new_tokens": 12, **settings}, slots=slots, sampling=sampling)
 
@@ -53,7 +55,9 @@ def test_cached_logits_are_the_uncached_ones_at_every_position_after_refills_too
         padded = np.zeros((2, 8), np.int32)
         padded[0, 8 - size :] = text[:size]
         prompts = device.read_prompts(NETWORK, PARAMS, padded, np.array([size, 1], np.int32), columns=9)
-        taken = device.Taken(np.int32(1), np.full(2, slot, np.int32), np.zeros(2, np.int32), np.zeros((2, 2), np.uint32))
+        taken = device.Taken(
+            np.int32(1), np.full(2, slot, np.int32), np.zeros(2, np.int32), np.zeros((2, 2), np.uint32)
+        )
         state, *_ = device.advance(NETWORK, PARAMS, state, taken, prompts, 2, new_tokens=4, sampling=GREEDY, end_id=-1)
 
     def check(steps: int, at: dict[int, tuple[np.ndarray, int]]) -> None:
@@ -155,7 +159,9 @@ def test_slots_are_in_use_on_a_group_of_unequal_lengths() -> None:
     params["logits"] = {"kernel": jnp.zeros((16, 13)).at[:, 1].set(np.log(12 / 23) / 16)}
     prompts = [PROMPTS[place // 32 % len(PROMPTS)] for place in range(512)]
     done: list[int] = []
-    group = sample(NETWORK, params, prompts, list(range(512)), new_tokens=64, sampling=Sampling(1.0), on_done=done.append)
+    group = sample(
+        NETWORK, params, prompts, list(range(512)), new_tokens=64, sampling=Sampling(1.0), on_done=done.append
+    )
     sizes = [len(tokens) for tokens in group.tokens]
     assert 15 < np.mean(sizes) < 30
     assert min(sizes) == 1

@@ -40,6 +40,9 @@ def test_pairs_come_once_and_in_order() -> None:
     pairs = [(one.train, one.evaluation) for one in overlapping(train, evaluation)]
     assert pairs == [("z", "y"), ("z", "b"), ("a", "y"), ("a", "b")]
     assert overlapping(train, evaluation)[2].why == SAME_TEXT
+    both = [problem("t", "so it is. not at all")]
+    found = overlapping(both, [problem("x", "not at all"), problem("y", "so it is")], n=3)
+    assert [one.evaluation for one in found] == ["x", "y"]
 
 
 def test_nothing_in_common() -> None:

@@ -94,6 +94,23 @@ def test_eval_and_infer_take_any_size(parse) -> None:
     assert [run["task_feature_lengths"] for run in runs] == [{"targets": 512}] * 4
 
 
+def test_pairs_are_packed_rows_or_examples(parse) -> None:
+    tiny, examples = "gin/t5x/rest_em_tiny.gin", "gin/t5x/pairs_as_examples.gin"
+    infer = ["gin/t5x/pairs_infer.gin", "gin/rest_em/model_tiny.gin"]
+    jobs = [
+        {"script": "train", "files": [tiny], "bindings": RUN},
+        {"script": "train", "files": [tiny, examples], "bindings": [*RUN, "INPUTS_LENGTH = 60", "TARGETS_LENGTH = 40"]},
+        {"script": "infer", "files": infer, "bindings": ["DATA = 'x'", "CHECKPOINT_PATH = 'x'", "TASK = 'any'",
+                                                        "INFER_OUTPUT_DIR = 'x'"]},
+    ]  # fmt: skip
+    rows, pairs, completed = parse(jobs, devices=1)
+    assert rows["task_feature_lengths"] == {"targets": 256}
+    assert pairs["task_feature_lengths"] == {"inputs": 60, "targets": 40}
+    assert completed["task_feature_lengths"] == {"inputs": 128, "targets": 128}
+    assert rows["config"] == pairs["config"] == completed["config"]
+    assert (rows["config"]["vocab_size"], rows["config"]["width"]) == (384, 64)
+
+
 @pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.t5x)])
 def test_what_is_wrong_is_said_in_one_line(parse, request, real: bool) -> None:
     if real:

