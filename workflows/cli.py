@@ -136,7 +136,8 @@ def _benches() -> list[str]:
 
     import workflows.bench
 
-    return sorted(one.name for one in pkgutil.iter_modules(workflows.bench.__path__) if one.name != "table")
+    names = [one.name for one in pkgutil.iter_modules(workflows.bench.__path__)]
+    return sorted(name for name in names if name != "table" and not name.startswith("_"))
 
 
 def run_bench(arguments: argparse.Namespace) -> None:

@@ -47,11 +47,12 @@ class _Chains:
     def __init__(self, settings: Settings, beam_flags: tuple[str, ...]) -> None:
         self.settings, self.beam_flags = settings, beam_flags
         self.problems = self._problems()
+        word = settings.codec if settings.codec in rest_em_data.CODEC_WORDS else ""
         self.codec = Step(
             "codec",
             rest_em_data.make_codec,
-            config={"vocab_size": settings.vocab_size, "given": bool(settings.codec)},
-            inputs={"problems": self.problems, **_file("codec", settings.codec)},
+            config={"vocab_size": settings.vocab_size, "word": word},
+            inputs={"problems": self.problems, **_file("codec", "" if word else settings.codec)},
             code=("models.equal_info.sentencepieces",),
         )
         self.told: list[dict[str, Any]] = []

@@ -18,6 +18,7 @@ from workflows.dag import Running
 
 NOT_MEASURED = ("base", "train", "validation")  # splits that are no test sets
 CODEC = "codec.bin"
+CODEC_WORDS = ("default", "bytes")  # that `Settings.codec` may be instead of a file
 VALIDATION_SHARE = 10  # one in so many of train's problems, where there are no others
 
 
@@ -136,8 +137,9 @@ def _write(running: Running, splits: Mapping[str, Sequence[Problem]], left_out: 
 
 def make_codec(running: Running) -> Mapping[str, Any]:
     """The codec of all models: the given one, or a SentencePiece model of the base's text whose digits stand alone."""
-    if running.config["given"]:
-        codec: AnyCodec = load_codec(next(iter(running.source("file").paths.values())))
+    if running.config["word"] or "file" in running.step.inputs:
+        given = running.config["word"] or next(iter(running.source("file").paths.values()))
+        codec: AnyCodec = load_codec(given)
     else:
         from models.equal_info.sentencepieces import SentencePieceCodec, train_sentencepiece
 

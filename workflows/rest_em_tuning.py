@@ -1,7 +1,7 @@
 """Training on pairs with the held-out reward in view: the parameters of the best measurement are kept."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -69,7 +69,7 @@ def tune(
     made_with: str,
     start: str,
     seed: int,
-    reward: Reward,
+    reward: Callable[[Any], float],
     out: str,
     what: str,
 ) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def tune(
         made_with: the codec's fingerprint.
         start: file of the model to start from; "" for new parameters.
         seed: of new parameters and of the order of the rows.
-        reward: what is measured.
+        reward: what is measured of parameters, such as a `Reward`.
         out: folder for lm.bin, the best model; a killed run goes on from what lies there.
         what: names the run in its progress line.
 

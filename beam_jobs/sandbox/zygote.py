@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import import_module
 
 from beam_jobs.sandbox import sample_process, tests_process
@@ -28,6 +28,7 @@ PRELOADED = (
 ).split()
 REPORT_BYTES, NAME_BYTES = 200, 4096
 GRACE_S = 0.2  # for a process that has closed its connection, to end by itself
+KILLS = 20  # of a session that may fork meanwhile
 CPU_S = 2.0  # the least limit of processor time is above
 _ABOVE = 200  # descriptors from here are out of the way of those that a child gets
 
@@ -181,12 +182,10 @@ class _Child:
         self._killed = True
         os.kill(self.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
-        while not self._in_namespace:  # then the rest of its session may be left
-            try:
-                os.killpg(self.pid, signal.SIGKILL)
-                os.waitpid(-1, os.WNOHANG)
-            except (ProcessLookupError, ChildProcessError, PermissionError):
-                break
+        if not self._in_namespace:  # then the rest of its session may be left
+            with suppress(ProcessLookupError, PermissionError):
+                for _ in range(KILLS):
+                    os.killpg(self.pid, signal.SIGKILL)
         return status, usage.ru_utime + usage.ru_stime
 
     def how_it_ended(self, otherwise: str) -> str:

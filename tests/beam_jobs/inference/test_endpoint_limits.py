@@ -85,22 +85,32 @@ def test_sleepers_wake_when_the_job_stops(server, clients, fault, backoff_s):
 
 def test_failures_are_counted():
     of = Failures(0.5)
+    for _ in range(5):
+        of.answer()
+        assert not of.failure("no", attempts_ended=False)
+    assert of.failure("no", attempts_ended=False)  # 6 of 11
+    of.answer()
+    of.answer()
+    of.answer()
+    assert not of.failure("no", attempts_ended=False)  # 7 of 15
+    of.check()
+    of.stop(KeyError("first"))
+    of.stop(ValueError("second"))
+    with pytest.raises(KeyError):
+        of.check()
+
+
+def test_failures_in_a_row_are_counted():
+    of = Failures(0.9)
     assert not of.down()
     for _ in range(4):
         assert not of.failure("no", attempts_ended=True)
     assert of.down()
     of.answer(kept=True)
     assert not of.down()
-    assert of.failure("no", attempts_ended=True)  # five in a row: what was kept tells nothing of the server
-    for _ in range(5):
-        of.answer()
-    assert not of.failure("no", attempts_ended=False)  # 6 of 12
-    assert of.failure("no", attempts_ended=False)  # 7 of 13
-    of.check()
-    of.stop(KeyError("first"))
-    of.stop(ValueError("second"))
-    with pytest.raises(KeyError):
-        of.check()
+    assert of.failure("no", attempts_ended=True)  # 5 of 6, but in a row: what was kept tells nothing of the server
+    of.answer()
+    assert not of.failure("no", attempts_ended=True)
 
 
 def test_what_was_answered_is_not_asked_again(server, clients, tmp_path):

@@ -67,7 +67,7 @@ def test_a_damaged_entry_is_asked_again(folder, caplog, column, value):
     with RequestCache(folder) as cache:
         cache.put("a", {"text": "four"})
         cache.put("b", {"text": "four"})
-    change(folder, f"UPDATE answers SET {column} = ? WHERE key = 'a'", value)
+    change(folder, f"UPDATE answers SET {column} = CAST(? AS TEXT) WHERE key = 'a'", value)
     with RequestCache(folder) as cache, caplog.at_level(logging.WARNING):
         assert cache.get("a") is None
         assert "entry a is damaged" in caplog.text

@@ -272,6 +272,13 @@ def f(x): return x * x if found else 0
         "    os.write(3, struct.pack('<I', len(m)) + m)\nimport time\ntime.sleep(60)",
         {"failed test", "timeout"},
     ),
+    "answers with an exit": (
+        "import os, struct\n"
+        'for m in (b\'{"t":["defined",{"d":[["f",{"t":["function"]}]]}]}\',\n'
+        '          b\'{"t":["raised","SystemExit",{"t":[0]},null]}\'):\n'
+        "    os.write(3, struct.pack('<I', len(m)) + m)\nimport time\ntime.sleep(60)",
+        {"error: Exception", "timeout"},
+    ),
     "says that it passed": ("raise Exception('passed')", {"error: Exception"}),
     "odd answers": (
         "import os, struct\nos.write(3, struct.pack('<I', 1 << 31))\nimport time\ntime.sleep(60)",

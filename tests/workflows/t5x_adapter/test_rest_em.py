@@ -84,7 +84,8 @@ def test_packed_examples_have_one_loss_by_either_converter(home: Path) -> None:
     assert float(by_rows) == pytest.approx(float(ours), rel=1e-6)
 
     model = LanguageModel(MODEL, z_loss=0.0, prefix=True)
-    dataset = add_rest_em_task(f"{home}/pairs").get_dataset(LENGTHS, "train", shuffle=True, seed=1)
+    task = add_rest_em_task(f"{home}/pairs")
+    dataset = task.get_dataset(LENGTHS, "train", shuffle=True, seed=1)
     converted = model.FEATURE_CONVERTER_CLS(pack=True)(dataset, LENGTHS)
     batch = seqio.utils.tf.data.Dataset.get_single_element(converted.batch(1000))
     batch = {name: jnp.asarray(value.numpy()) for name, value in batch.items()}
@@ -95,7 +96,7 @@ def test_packed_examples_have_one_loss_by_either_converter(home: Path) -> None:
     del batch["decoder_segment_ids"]
     assert float(model.loss_fn(params, batch, None)[0]) != pytest.approx(float(ours), rel=1e-4)
     # and each example's own, whatever lies beside it
-    alone = dataset.take(12)
+    alone = task.get_dataset(LENGTHS, "train", shuffle=False).take(12)
     scores = [
         float(model.score_batch(params, one)[0])
         for one in _batches(model.FEATURE_CONVERTER_CLS(pack=False)(alone, LENGTHS))

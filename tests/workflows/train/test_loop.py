@@ -126,3 +126,21 @@ def test_the_toy_is_learned(config, tmp_path: Path) -> None:
     # steps of 1 or 2 at equal odds: ln 2 nats, and the rare ends
     assert result.rows[-1]["loss"] < 1.8 < 3.0 < result.rows[0]["loss"]
     assert result.rows[-1]["validation_loss"] == pytest.approx(result.rows[-1]["loss"], rel=0.2)
+
+
+def test_a_run_ends_at_the_evaluation_that_says_so_saved_and_as_far_as_it_got(config, tmp_path: Path) -> None:
+    told = []
+
+    def enough(row) -> bool:
+        told.append(row["step"])
+        return row["step"] >= 6
+
+    run = config(steps=12, log_every=2, eval_every=3, checkpoint_every=0)
+    result = train(run, str(tmp_path / "a"), evaluate=lambda params: {"reward": 1.0}, until=enough)
+    assert told == [3, 6]
+    assert result.steps_done == int(result.state.step) == 6
+    assert result.rows[-1]["reward"] == 1.0
+    going_on = train(run, str(tmp_path / "a"))  # from where it was saved
+    whole = train(run, str(tmp_path / "b"))
+    for a, b in zip(jax.tree.leaves(going_on.state.params), jax.tree.leaves(whole.state.params), strict=True):
+        np.testing.assert_array_equal(a, b)
