@@ -10,6 +10,7 @@ What a shard holds is decided by the config and its number alone, never by the w
 """
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -54,7 +55,7 @@ class Shards:
         Raises:
             UserError: the folder holds another job's files, or files that are no job's.
         """
-        wanted = {"config": dict(config), "digest": digest(dict(config))}
+        wanted = {"config": _as_read(config), "digest": digest(dict(config))}
         names = [name for name in storage.list_directory(self.output) if name != lock.LOCK]
         there = storage.read_json_or_none(join(self.work, "plan.json")) or manifest_or_none(self.output)
         if there is not None and overwrite:
@@ -152,7 +153,7 @@ class Shards:
             )
         lines = [canonical_json({"id": name, "reason": reason}) + "\n" for name, reason in letters]
         storage.write_bytes(join(self.output, DEAD_LETTERS), "".join(lines).encode())
-        config = dict(config)
+        config = _as_read(config)
         counters = dict(sorted(total.items()))
         manifest = {"config": config, "digest": digest(config), "shards": shards, "counters": counters}
         storage.write_json(join(self.output, MANIFEST), manifest)
@@ -161,6 +162,11 @@ class Shards:
 
     def _report_path(self, number: int) -> str:
         return join(self.work, f"{number:05d}.json")
+
+
+def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config as JSON gives it back."""
+    return json.loads(canonical_json(dict(config)))
 
 
 def manifest_or_none(output: str) -> dict[str, Any] | None:

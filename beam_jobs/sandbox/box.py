@@ -126,7 +126,7 @@ def open_box(limits: dict[str, Any], map_users: Callable[[], bool]) -> Box:
     mounted = root and box.attempt("mount", lambda: _own_root(box))
     if root and not mounted and "mount" not in limits["absent"]:
         del box.failed["mount"]
-    _own_users(box, proc, root, map_users)
+    own_users = _own_users(box, proc, root, map_users)
     box.attempt("mount", lambda: isolate.unshare(isolate.NEWNS) if mounted else _own_root(box))
     for name, kind in (("net", isolate.NEWNET), ("ipc", isolate.NEWIPC), ("uts", isolate.NEWUTS)):
         box.attempt(name, lambda kind=kind: isolate.unshare(kind))
@@ -136,10 +136,11 @@ def open_box(limits: dict[str, Any], map_users: Callable[[], bool]) -> Box:
     if forked:
         _go_on_as_child()
         box.own_pids = os.open("self/ns/pid", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
-    with suppress(OSError):  # no user namespaces in this one, where the kernel's settings may be written
-        setting = os.open("sys/user/max_user_namespaces", os.O_WRONLY, dir_fd=proc)
-        with os.fdopen(setting, "wb", buffering=0) as file:
-            file.write(b"0")
+    if own_users:  # of which no more can be made then, where the kernel's settings may be written
+        with suppress(OSError):
+            setting = os.open("sys/user/max_user_namespaces", os.O_WRONLY, dir_fd=proc)
+            with os.fdopen(setting, "wb", buffering=0) as file:
+                file.write(b"0")
     os.close(proc)
     box.attempt("no_new_privileges", lambda: isolate.prctl(isolate.PR_SET_NO_NEW_PRIVS, 1))
     box.attempt("capabilities", isolate.forgo_capabilities)
@@ -185,8 +186,12 @@ def _own_root(box: Box) -> None:
     isolate.pivot_root(root)
 
 
-def _own_users(box: Box, proc: int, root: bool, map_users: Callable[[], bool]) -> None:
-    """A user namespace: with three users of nobody's as root, else with the own one alone, as 0 inside."""
+def _own_users(box: Box, proc: int, root: bool, map_users: Callable[[], bool]) -> bool:
+    """A user namespace: with three users of nobody's as root, else with the own one alone, as 0 inside.
+
+    Returns:
+        Whether this process is in one now, whoever samples are in it.
+    """
     outside, group = os.geteuid(), os.getegid()
 
     def map_self() -> None:
@@ -204,16 +209,17 @@ def _own_users(box: Box, proc: int, root: bool, map_users: Callable[[], bool]) -
         of_root = box.limits["users_from"]
         box.sample, box.tests = (Role(of_root + 1), Role(of_root + 2)) if root else (Role(outside), Role(outside))
         box.shared_user = 0 if root else _SHARED  # a user's other processes count too
-        return
+        return False
     isolate.unshare(isolate.NEWUSER)
     if root and map_users():
         box.sample, box.tests = Role(1), Role(2)
         isolate.become(0)
-        return
+        return True
     if root:
         box.failed["user"] = "no other users to be had: samples are root outside, without its capabilities"
     map_self()
     box.shared_user = 3  # the fork server, its parent, and the other process of a run
+    return True
 
 
 def _in_child(step: Callable[[], object]) -> None:

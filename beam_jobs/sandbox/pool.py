@@ -21,6 +21,7 @@ from beam_jobs.sandbox.verdict import Verdict
 from shammie.errors import UserError
 
 TIMEOUT_S = 4.0
+LONGEST_S = 86_400.0
 START_S = 60.0
 END_S = 5.0
 LATE_S = 10.0  # after a run's own time its fork server has long said so, or is dead
@@ -248,8 +249,8 @@ class Sandbox:
         raise UserError("the sandbox is closed", "open another")
 
     def _run(self, kind: str, contents: Sequence[bytes], timeout_s: float, *, output: bool) -> tuple[str, bytes]:
-        if not timeout_s > 0:
-            raise UserError(f"a sandbox's timeout is {timeout_s} s", "it must be more than 0")
+        if not 0 < timeout_s <= LONGEST_S:
+            raise UserError(f"a sandbox's timeout is {timeout_s} s", f"it must be more than 0, up to {LONGEST_S:.0f}")
         zygote = self._places.get()
         try:
             for attempt in range(2):

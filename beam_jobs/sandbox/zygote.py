@@ -2,8 +2,10 @@
 
 It starts as `python -c` from `pool`, from the standard library alone, and never reads a program, a test or anything
 that a sample prints: these go through it as descriptors of files in memory, so that no process forked from it
-holds them. Its caller speaks to it over a socket of packets, in JSON: a request is {"kind", "timeout_s"} with the
-descriptors, an answer is {"reason"} or {"failure"}. When the socket closes, it ends, and with it all it has started.
+holds them. Of a script it reads the name of the exception that ended it, a few bytes that are checked.
+
+Its caller speaks to it over a socket of packets, in JSON: a request is {"kind", "timeout_s"} with the descriptors, an
+answer is {"reason"} or {"failure"}. When the socket closes, it ends, and with it all it has started.
 """
 
 import fcntl

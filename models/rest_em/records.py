@@ -36,7 +36,7 @@ class Record:
         try:
             return cls(**{name: _frozen(one) for name, one in value.items()})
         except TypeError as error:
-            raise ValueError(str(error).replace("__init__() ", "")) from error
+            raise ValueError(str(error).replace(f"{cls.__name__}.__init__() ", "")) from error
 
 
 def _frozen(value: Any) -> Any:

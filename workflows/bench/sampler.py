@@ -26,7 +26,7 @@ from workflows.bench.table import Table, Target
 
 SPEED_TARGET, USE_TARGET = 2.0, 0.8
 PEER_PACKAGES = ("torch==2.15.0", "transformers==5.23.0")
-SIZES: dict[str, dict[str, int]] = {
+SIZES: dict[str, dict[str, Any]] = {
     "base": {"vocab_size": 512, "width": 128, "layers": 4, "heads": 4, "head_width": 32, "mlp_width": 512},
     "25m": {"vocab_size": 4096, "width": 512, "layers": 6, "heads": 8, "head_width": 64, "mlp_width": 2048},
 }
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the benchmark's flags."""
     add = parser.add_argument
     add("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES), help="of the model (default: all)")
-    add("--problems", type=int, default=8, help="prompts (default: 8)")
+    add("--problems", type=int, default=16, help="prompts (default: 16)")
     add("--samples", type=int, default=32, help="of each prompt (default: 32)")
     add("--prompt_tokens", type=int, default=60, help="of the longest prompt (default: 60)")
     add("--new_tokens", type=int, default=64, help="the most of a sample (default: 64)")
@@ -209,7 +209,8 @@ def write_model(path: str, config: Any, params: Any) -> None:
 
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
     arrays = {"/".join(key.key for key in keys): np.asarray(leaf) for keys, leaf in leaves}
-    np.savez(path, config=json.dumps(asdict(config)), **arrays)
+    arrays["config"] = np.array(json.dumps(asdict(config)))
+    np.savez(path, allow_pickle=False, **arrays)
 
 
 def check_alike(network: Any, params: Any, prompts: Sequence[Any], peer: Twin) -> None:

@@ -1,5 +1,4 @@
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,10 +67,12 @@ def job(tmp_path: Path, problems_path: str, lm_path: str) -> Callable[..., Sampl
     return make
 
 
-def hashes(folder: str) -> dict[str, str]:
+@pytest.fixture
+def hashes() -> Callable[[str], dict[str, str]]:
     """The content of all files of a folder."""
-    return {
-        name: hashlib.sha256((Path(folder) / name).read_bytes()).hexdigest()
-        for name in sorted(os.listdir(folder))
-        if (Path(folder) / name).is_file()
-    }
+
+    def of(folder: str) -> dict[str, str]:
+        paths = [path for path in sorted(Path(folder).iterdir()) if path.is_file()]
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+    return of

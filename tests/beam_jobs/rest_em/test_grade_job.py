@@ -17,7 +17,6 @@ from beam_jobs.sharded import MANIFEST, Shards, read_all
 from models.rest_em.records import Graded, Problem, Sample, read_records, write_records
 from seqio_tasks.pairs import read_pairs
 from shammie.errors import UserError
-from tests.beam_jobs.rest_em.conftest import hashes
 
 FOUR = ["--direct_num_workers=4", "--direct_running_mode=multi_processing", "--runner=DirectRunner"]
 PROBLEMS = [
@@ -69,7 +68,9 @@ def test_verdicts_reasons_and_counters(sampled: GradeConfig) -> None:
     assert next(one.answer for one in graded if one.problem == "sum") == "4"
 
 
-def test_workers_and_a_resumption_give_the_same_bytes(sampled: GradeConfig, tmp_path: Path, monkeypatch) -> None:
+def test_workers_and_a_resumption_give_the_same_bytes(
+    sampled: GradeConfig, tmp_path: Path, monkeypatch, hashes
+) -> None:
     run(sampled)
     again = replace(sampled, output=str(tmp_path / "again"))
     real = Shards.write

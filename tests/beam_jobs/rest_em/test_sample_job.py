@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -22,7 +23,6 @@ from models.lm.decoding import Sampling, generate
 from models.lm.sampler import Slots
 from models.rest_em.records import Sample, write_records
 from shammie.errors import UserError
-from tests.beam_jobs.rest_em.conftest import hashes
 
 FOUR = ["--direct_num_workers=4", "--runner=DirectRunner"]
 
@@ -63,14 +63,14 @@ def test_greedy_samples_are_those_of_generate(job, lm_path):
     ):
         (ids,) = model.prompt_ids([problem.prompt])
         out = generate(
-            DecoderLM(model.model.config), model.model.params, ids[None], np.array([len(ids)]), None,
+            DecoderLM(model.model.config), model.model.params, ids[None], np.array([len(ids)]), jax.random.key(0),
             new_tokens=6, sampling=Sampling(temperature=0.0),
         )  # fmt: skip
         assert sample.text == model.text(np.asarray(out.tokens)[0][: int(out.lengths[0])])
 
 
 @pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
-def test_four_workers_give_the_same_bytes(job, mode):
+def test_four_workers_give_the_same_bytes(job, mode, hashes):
     run(job())
     run(job("again"), [*FOUR, f"--direct_running_mode={mode}"])
     assert hashes(job().output) == hashes(job("again").output)
@@ -113,7 +113,7 @@ def _flags(config) -> list[str]:
     return ["sample", *(f"--{name}={value}" for name, value in flags.items())]
 
 
-def test_kill_9_and_resume_on_four_workers_gives_the_same_bytes(job, tmp_path):
+def test_kill_9_and_resume_on_four_workers_gives_the_same_bytes(job, tmp_path, hashes):
     assert main(_flags(job("whole"))) == 0
     killed = subprocess.run(
         [sys.executable, "-c", KILLED.format(last=2), *_flags(job())], stderr=subprocess.DEVNULL, check=False

@@ -107,22 +107,36 @@ def test_what_is_outside_can_be_touched_without_a_sandbox(outside: Outside) -> N
     outside.assert_untouched()
 
 
-def test_a_run_sees_nothing_of_the_one_before(sandbox: Sandbox, outside: Outside) -> None:
-    leave = (
-        "import os, builtins, json, math, ctypes, sys\nopen('left', 'w').write('x')\nos.mkdir('d')\n"
-        "os.chmod('.', 0o777)\n"
-        "builtins.left = json.left = math.left = 1\nsys.path.insert(0, '/tmp/run')\nos.environ['LEFT'] = '1'\n"
-        "os.umask(0)\nctypes.CDLL(None).shmget(77, 4096, 0o1666)\ndef f(x): return x * x"
-    )
-    look = (
-        "import os, builtins, json, math, ctypes, sys\n"
-        "def g(): return [os.listdir('.'), hasattr(builtins, 'left'), hasattr(json, 'left'), hasattr(math, 'left'),\n"
-        "                 '/tmp/run' in sys.path, dict(os.environ).get('LEFT'), os.umask(0),\n"
-        "                 ctypes.CDLL(None).shmget(77, 4096, 0)]"
-    )
-    assert sandbox.run_python(leave, evil.TESTS, LONG_S).passed
-    expected = [[], False, False, False, False, None, 0o077, -1]
-    assert sandbox.run_python(look, [f"assert g() == {expected!r}, g()"], LONG_S) == Verdict(True, "")
+LEAVE = """
+import os, builtins, json, math, ctypes, sys
+open('left', 'w').write('x')
+os.mkdir('d')
+os.chmod('.', 0o777)
+builtins.left = json.left = math.left = 1
+sys.path.insert(0, '/tmp/run')
+os.environ['LEFT'] = '1'
+os.umask(0)
+shared = ctypes.CDLL(None).shmget(77, 4096, 0o1666)
+def f(x): return x * x
+"""
+LOOK = """
+import os, builtins, json, math, ctypes, sys
+def g():
+    return [os.listdir('.'), hasattr(builtins, 'left'), hasattr(json, 'left'), hasattr(math, 'left'),
+            '/tmp/run' in sys.path, os.environ.get('LEFT'), os.umask(0), ctypes.CDLL(None).shmget(77, 4096, 0)]
+"""
+NOTHING = [[], False, False, False, False, None, 0o077, -1]
+
+
+def test_a_run_sees_nothing_of_the_one_before(sandbox: Sandbox) -> None:
+    assert sandbox.run_python(LEAVE, evil.TESTS, LONG_S).passed
+    assert sandbox.run_python(LOOK, [f"assert g() == {NOTHING!r}, g()"], LONG_S) == Verdict(True, "")
+
+
+def test_shared_memory_does_not_last_even_where_it_can_be_had() -> None:
+    with Sandbox(1, Limits(waive=("seccomp",)), absent=["seccomp"]) as sandbox:
+        assert sandbox.run_python(LEAVE, [*evil.TESTS, "assert shared != -1"], LONG_S) == Verdict(True, "")
+        assert sandbox.run_python(LOOK, [f"assert g() == {NOTHING!r}, g()"], LONG_S) == Verdict(True, "")
 
 
 def test_a_process_has_nothing_but_what_it_needs(sandbox: Sandbox) -> None:

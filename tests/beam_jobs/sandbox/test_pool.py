@@ -163,8 +163,11 @@ def test_bad_arguments_are_told() -> None:
     with pytest.raises(UserError, match="sandbox limit memory_bytes is 0"):
         Limits(memory_bytes=0)
     sandbox = Sandbox(1)
-    with pytest.raises(UserError, match="timeout is 0 s"):
-        sandbox.run_python(ADD, TESTS, 0)
+    for timeout_s in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(UserError, match=f"timeout is {timeout_s} s"):
+            sandbox.run_python(ADD, TESTS, timeout_s)
+    with pytest.raises(UserError, match="tests that cannot be sent: a I"):
+        sandbox.run_python(ADD, ["x = 1", type("I", (str,), {})("y")], LONG_S)
     sandbox.close()
     with pytest.raises(UserError, match="the sandbox is closed"):
         sandbox.run_python(ADD, TESTS, LONG_S)
