@@ -83,7 +83,7 @@ class _Chains:
     def _problems(self) -> Step:
         s = self.settings
         if not s.data:
-            names = ("base_problems", "train_problems", "validation_problems", "test_problems")
+            names = ("base_problems", "other_problems", "train_problems", "validation_problems", "test_problems")
             config = {
                 "families": list(s.families),
                 "levels": list(s.levels),

@@ -54,11 +54,12 @@ def write_embedded(running: Running) -> Mapping[str, Any]:
 
     splits: dict[str, list[Problem]] = {"base": [], "train": [], "validation": [], "test": []}
     for family in FAMILIES:
-        both = made(family, "train", c["base_problems"] + c["train_problems"])
-        splits["base"] += both[: c["base_problems"]]
         if family not in chosen:
+            splits["base"] += made(family, "train", c["other_problems"])
             splits[f"{family}_test"] = made(family, "test", c["test_problems"])
             continue
+        both = made(family, "train", c["base_problems"] + c["train_problems"])
+        splits["base"] += both[: c["base_problems"]]
         splits["train"] += both[c["base_problems"] :]
         splits["validation"] += made(family, "validation", c["validation_problems"])
         splits["test"] += made(family, "test", c["test_problems"])

@@ -113,7 +113,8 @@ class Settings:
             "train" and "test", and where there are any "base" (solutions that the base is trained on; else train's),
             "validation" (else 1 in 10 of train's) and any others, which are held-out sets.
         levels: of the embedded problems.
-        base_problems: embedded problems of each family, whose solutions the base is trained on.
+        base_problems: embedded problems of each of them, whose solutions the base is trained on.
+        other_problems: likewise of each other family, so that the base knows of more than the loop's task.
         train_problems: others, that the loop samples.
         validation_problems: for the held-out reward.
         test_problems: in each set that is measured.
@@ -134,6 +135,7 @@ class Settings:
     data: Mapping[str, str] = field(default_factory=dict)
     levels: Sequence[int] = (1, 2, 3)
     base_problems: int = 1500
+    other_problems: int = 500
     train_problems: int = 800
     validation_problems: int = 100
     test_problems: int = 300
@@ -160,7 +162,7 @@ class Settings:
             names = [one.name for one in getattr(self, name)]
             if len(set(names)) < len(names):
                 raise UserError(f"rest_em.Settings.{name} names one twice: {', '.join(names)}", "name each once")
-        counts = ("base_problems", "train_problems", "validation_problems", "test_problems", "new_tokens")
+        counts = ("base_problems", "other_problems", "train_problems", "validation_problems", "test_problems", "new_tokens")
         for name in (*counts, "eval_samples"):
             if not getattr(self, name) > 0:
                 raise UserError(f"rest_em.Settings.{name} is {getattr(self, name)!r}", "give a number above 0")

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -167,12 +167,14 @@ def model_and_prompts(size: str, args: argparse.Namespace) -> tuple[Any, Any, li
     lengths = rng.integers(max(2, args.prompt_tokens * 3 // 4), args.prompt_tokens + 1, args.problems)
     prompts = [np.concatenate([[0], rng.integers(2, network.config.vocab_size, size - 1)]) for size in lengths]
     texts = jnp.asarray(rng.integers(2, network.config.vocab_size, (16, args.prompt_tokens)))
+    share_of = end_share(network, texts)
+    strong = jax.jit(with_end)
     low, high = 0.0, 100.0
     for _ in range(20):
         middle = (low + high) / 2
-        shares = end_shares(network, with_end(params, middle), texts)
-        low, high = (middle, high) if shares.mean() < 1.6 / args.new_tokens else (low, middle)
-    return network, with_end(params, (low + high) / 2), prompts
+        # of a geometric distribution that is cut at the limit the mean is half of the limit then
+        low, high = (middle, high) if share_of(strong(params, middle)) < 1.6 / args.new_tokens else (low, middle)
+    return network, strong(params, (low + high) / 2), prompts
 
 
 def with_end(params: Any, strength: float) -> Any:
@@ -186,20 +188,20 @@ def with_end(params: Any, strength: float) -> Any:
     return {**changed, "logits": {"kernel": kernel.at[0, END_ID].set(strength)}}
 
 
-def end_shares(network: Any, params: Any, texts: Any) -> Any:
-    """The end id's share of what is drawn after each token, float [B, L]."""
+def end_share(network: Any, texts: Any) -> Callable[[Any], float]:
+    """A function of parameters: the end id's mean share of what is drawn after each token of texts, int [B, L]."""
     import jax
     import jax.numpy as jnp
 
     from models.lm.decoding import Sampling, restricted
 
     @jax.jit
-    def shares(params: Any) -> Any:
+    def share(params: Any) -> Any:
         logits = jnp.asarray(network.apply({"params": params}, texts))
         flat = restricted(logits.reshape(-1, logits.shape[-1]), Sampling(TEMPERATURE, TOP_K))
-        return jax.nn.softmax(flat)[:, END_ID].reshape(texts.shape)
+        return jnp.mean(jax.nn.softmax(flat)[:, END_ID])
 
-    return shares(params)
+    return lambda params: float(share(params))
 
 
 def write_model(path: str, config: Any, params: Any) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from beam_jobs.sandbox import LAYERS, Limits, Sandbox, Verdict, limits, run_python
@@ -42,6 +44,8 @@ def test_waiving_hides_no_layer_that_works(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_without_namespaces_the_other_layers_still_hold() -> None:
     outside = "def f():\n    try: return len(open('/etc/passwd').read())\n    except OSError: return 'refused'"
+    settings = [Path(f"/proc/sys/{name}") for name in ("user/max_user_namespaces", "kernel/hostname")]
+    before = [path.read_text() for path in settings]
     with Sandbox(1, Limits(waive=NAMESPACES), absent=NAMESPACES) as sandbox:
         assert {one.name for one in sandbox.layers() if one.state != "works"} == set(NAMESPACES)
         assert sandbox.run_python(ADD, TESTS, LONG_S) == Verdict(True, "")
@@ -50,6 +54,7 @@ def test_without_namespaces_the_other_layers_still_hold() -> None:
         assert sandbox.run_python("import os\nos.fork()", TESTS, LONG_S) == Verdict(False, "error: PermissionError")
         assert sandbox.run_stdin("open('a', 'w').write('b')\nprint(open('a').read())", [("", "b")], LONG_S).passed
         assert sandbox.run_stdin("import os\nprint(os.listdir('.'))", [("", "[]")], LONG_S).passed
+    assert [path.read_text() for path in settings] == before  # what is set in namespaces is not set for the machine
 
 
 def test_names_of_layers_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
