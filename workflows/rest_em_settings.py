@@ -162,8 +162,8 @@ class Settings:
             names = [one.name for one in getattr(self, name)]
             if len(set(names)) < len(names):
                 raise UserError(f"rest_em.Settings.{name} names one twice: {', '.join(names)}", "name each once")
-        counts = ("base_problems", "other_problems", "train_problems", "validation_problems", "test_problems", "new_tokens")
-        for name in (*counts, "eval_samples"):
+        counts = ("base_problems", "other_problems", "train_problems", "validation_problems", "test_problems")
+        for name in (*counts, "new_tokens", "eval_samples"):
             if not getattr(self, name) > 0:
                 raise UserError(f"rest_em.Settings.{name} is {getattr(self, name)!r}", "give a number above 0")
         if self.data and not {"train", "test"} <= set(self.data):

@@ -49,8 +49,8 @@ def sampled(tmp_path: Path) -> GradeConfig:
     for number, (problem, texts) in enumerate(TEXTS.items()):
         shards.write(number, [_sample(problem, n, text) for n, text in enumerate(texts)], {})
     shards.finish({"by": "hand"})
-    paths = {name: str(tmp_path / name) for name in ("samples", "output")}
-    return GradeConfig(str(tmp_path / "problems.jsonl"), timeout_s=2.0, threads=2, **paths)
+    paths = [str(tmp_path / name) for name in ("samples", "output")]
+    return GradeConfig(str(tmp_path / "problems.jsonl"), *paths, timeout_s=2.0, threads=2)
 
 
 def test_verdicts_reasons_and_counters(sampled: GradeConfig) -> None:

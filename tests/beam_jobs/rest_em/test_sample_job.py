@@ -35,7 +35,7 @@ def test_every_problem_has_its_samples_and_the_counters_add_up(job, problems):
     counters = manifest["counters"]
     assert counters["records"] == len(samples) == 80
     assert counters["tokens"] == sum(one.tokens for one in samples) == counters["slot_steps_used"]
-    assert all(1 <= one.tokens <= 6 and one.log_probability < 0 for one in samples)
+    assert all(1 <= one.tokens <= 6 and (one.log_probability or 0) < 0 for one in samples)
     assert any(one.finished for one in samples) or all(one.tokens == 6 for one in samples)
     assert not os.path.exists(os.path.join(job().output, "_work"))
 
