@@ -14,7 +14,9 @@ from typing import Any
 
 from models.lm import LMConfig
 from models.lm.decoding import Sampling
+from models.lm.flops import training_flops_per_token
 from shammie.errors import UserError
+from shammie.progress import duration
 from workflows import rest_em_data, rest_em_report, rest_em_steps
 from workflows.dag import Source, Step, source_of_files
 from workflows.rest_em_settings import PASS_AT_K_SAMPLING, Settings, Size, Tuning, Variant, plain
@@ -23,6 +25,8 @@ __all__ = ["Settings", "Size", "Tuning", "Variant", "steps"]
 
 TRAINS = ("workflows.train", "models.training", "models.lm", "seqio_tasks.rest_em")
 SAMPLES = ("beam_jobs.rest_em", "beam_jobs.inference", "models.lm")
+# what steps lasted on 2 CPU cores, for the estimates of `shammie plan`
+TRAINING_FLOPS_PER_S, SAMPLED_TOKENS_PER_S = 2e10, 8000
 
 
 def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flags: Sequence[str] = ()) -> list[Step]:
@@ -109,6 +113,7 @@ class _Chains:
             rest_em_steps.train_base,
             config={**self._tuned(size, s.base_tuning), "seed": seed},
             inputs=common,
+            lasts=_training_lasts(size, s.base_tuning),
             code=TRAINS,
         )
 
@@ -133,6 +138,7 @@ class _Chains:
                     "start": base if variant.start == "base" else model,
                     "select": made["select"],
                 },
+                lasts=_training_lasts(size, self.settings.tuning),
                 code=TRAINS,
             )
             model = tuned
@@ -178,6 +184,7 @@ class _Chains:
             lambda running: rest_em_steps.sample(running, flags),
             config=config,
             inputs={"problems": self.problems, "codec": self.codec, **inputs},
+            lasts=duration(self._tokens(self.settings.train_problems, variant.samples) / SAMPLED_TOKENS_PER_S),
             code=SAMPLES,
         )
         grade = Step(
@@ -201,8 +208,13 @@ class _Chains:
                 "seed": seed,
             },
             inputs={"problems": self.problems, "codec": self.codec, "model": model},
+            lasts=duration(self._tokens(3 * s.test_problems, 1 + whole * s.eval_samples) / SAMPLED_TOKENS_PER_S),
             code=SAMPLES,
         )
+
+    def _tokens(self, problems: int, samples: int) -> float:
+        """About how many tokens so many samples have: half of what they may."""
+        return len(self.settings.families) * problems * samples * self.settings.new_tokens / 2
 
     def _tell(self, size: Size, seed: int, variant: Variant | None, iteration: int, made: dict[str, Step]) -> None:
         """Notes a place in a chain, and its steps by the words that the report asks for them with."""
@@ -212,6 +224,12 @@ class _Chains:
             self.inputs[words[what]] = step
         place = {"size": size.name, "seed": seed, "variant": variant.name if variant else "", "iteration": iteration}
         self.told.append({**place, "steps": words})
+
+
+def _training_lasts(size: Size, tuning: Tuning) -> str:
+    """An estimate of a training's time, in words."""
+    tokens = tuning.steps * tuning.batch_size * tuning.length
+    return duration(tokens * training_flops_per_token(size.model, tuning.length) / TRAINING_FLOPS_PER_S)
 
 
 def _file(name: str, path: str) -> dict[str, Source]:
