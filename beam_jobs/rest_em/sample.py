@@ -109,7 +109,7 @@ def run(config: SampleConfig, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
         beam_flags,
         overwrite=config.overwrite,
         max_bad_share=config.max_bad_share,
-        what=f"rest_em: {config.samples} samples of each of {len(problems)} problems",
+        what=f"rest_em: samples of {len(problems)} problems, {config.samples} each",
     )
 
 

@@ -29,6 +29,14 @@ def _run(
     return sample(NETWORK, PARAMS, prompts, seeds, **{"new_tokens": 12, **settings}, slots=slots, sampling=sampling)
 
 
+def _memoryless(end_logit: float) -> Any:
+    """Parameters with which each token but the end id has the logit 0, whatever went before."""
+    quiet = jax.tree.map(jnp.zeros_like, PARAMS)
+    kernel = jnp.zeros((16, 13)).at[:, 1].set(end_logit / 16)
+    ones = {"embedding": jnp.ones((13, 16)), "final_norm": {"scale": jnp.ones(16)}}
+    return {**quiet, **ones, "logits": {"kernel": kernel}}
+
+
 @jax.jit
 def _forward(tokens_BL: jax.Array) -> jax.Array:
     return jnp.asarray(NETWORK.apply({"params": PARAMS}, tokens_BL))
@@ -146,6 +154,16 @@ def test_first_tokens_follow_the_models_distribution(sampling: Sampling) -> None
     assert stats.chisquare(seen, expected * (seen.sum() / expected.sum())).pvalue > 1e-3
 
 
+def test_a_samples_draws_do_not_depend_on_each_other() -> None:
+    layout = Slots(slots=256, refill=256)
+    group = sample(NETWORK, _memoryless(0.0), [PROMPTS[0]] * 2560, range(2560), new_tokens=3, sampling=Sampling(1.0),
+                   slots=layout, end_id=-1)  # fmt: skip
+    rows = np.stack(group.tokens)
+    for first, second in ((0, 1), (1, 2), (0, 2)):
+        pairs = np.histogram2d(rows[:, first], rows[:, second], bins=13, range=[[0, 13], [0, 13]])[0]
+        assert stats.chisquare(pairs.ravel()).pvalue > 1e-3  # all pairs alike
+
+
 @pytest.mark.parametrize("vocab_size", [5, 300])
 def test_restricted_keeps_what_a_sort_would_keep_and_draws_stay_inside(vocab_size: int) -> None:
     logits = 3 * jax.random.normal(jax.random.key(vocab_size), (50, vocab_size))
@@ -174,9 +192,7 @@ def test_equal_logits_at_the_edge_all_stay() -> None:
 
 def test_slots_are_in_use_on_a_group_of_unequal_lengths() -> None:
     # the end id alone is drawn with a chance of about 1/24: lengths fall off as in a trained model's samples
-    quiet = jax.tree.map(jnp.zeros_like, PARAMS)
-    params = {**quiet, "embedding": jnp.ones((13, 16)), "final_norm": {"scale": jnp.ones(16)}}
-    params["logits"] = {"kernel": jnp.zeros((16, 13)).at[:, 1].set(np.log(12 / 23) / 16)}
+    params = _memoryless(float(np.log(12 / 23)))
     prompts = [PROMPTS[place // 32 % len(PROMPTS)] for place in range(512)]
     done: list[int] = []
     group = sample(
