@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from beam_jobs.rest_em.verifiers import NORMAL_FORM, NUMBER, PYTHON, STDIN
 from models.lm import LMConfig
 from models.lm.decoding import Sampling
 from models.lm.flops import training_flops_per_token
@@ -23,7 +24,10 @@ from workflows.rest_em_settings import PASS_AT_K_SAMPLING, Settings, Size, Tunin
 
 __all__ = ["Settings", "Size", "Tuning", "Variant", "steps"]
 
-TRAINS = ("workflows.train", "models.training", "models.lm", "seqio_tasks.rest_em")
+# a new version of a verifier judges anew
+VERIFIERS = {"verifiers": [NUMBER, NORMAL_FORM, PYTHON, STDIN]}
+JUDGES = ("beam_jobs.rest_em", "beam_jobs.sandbox", "models.rest_em")
+TRAINS = ("workflows.train", "models.training", "models.lm", "seqio_tasks.pair_rows", *JUDGES)
 SAMPLES = ("beam_jobs.rest_em", "beam_jobs.inference", "models.lm")
 # what steps lasted on 2 CPU cores, for the estimates of `shammie plan`
 TRAINING_FLOPS_PER_S, SAMPLED_TOKENS_PER_S = 2e10, 8000
@@ -56,7 +60,7 @@ class _Chains:
             "codec",
             rest_em_data.make_codec,
             config={"vocab_size": settings.vocab_size, "word": word},
-            inputs={"problems": self.problems, **_file("codec", "" if word else settings.codec)},
+            inputs={"problems": self.problems, **_file("codec_file", "" if word else settings.codec)},
             code=("models.equal_info.sentencepieces",),
         )
         self.told: list[dict[str, Any]] = []
@@ -93,13 +97,22 @@ class _Chains:
                 "levels": list(s.levels),
                 **{name: getattr(s, name) for name in names},
             }
-            return Step("problems", rest_em_data.write_embedded, config=config, code=("models.rest_em",))
+            prompt = _file("prompt", s.prompt_file)
+            code = ("models.rest_em",)
+            return Step("problems", rest_em_data.write_embedded, config=config, inputs=prompt, code=code)
         files = rest_em_data.files_of(s.data)
         return Step(
             "problems",
             lambda running: rest_em_data.write_released(running, s.data),
-            config={"formats": {split: form for split, (form, _) in files.items()}, "most": s.test_problems},
-            inputs={f"data_{split}": source_of_files(split, paths) for split, (_, paths) in files.items()},
+            config={
+                "formats": {split: form for split, (form, _) in files.items()},
+                "most": s.test_problems,
+                "base_given": bool(s.base),
+            },
+            inputs={
+                **{f"data_{split}": source_of_files(split, paths) for split, (_, paths) in files.items()},
+                **_file("prompt", s.prompt_file),
+            },
             code=("beam_jobs.rest_em.datasets",),
         )
 
@@ -107,7 +120,7 @@ class _Chains:
         s = self.settings
         common: dict[str, Any] = {"problems": self.problems, "codec": self.codec}
         if s.base:
-            return Step("base", rest_em_steps.take_base, inputs={**common, **_file("base", s.base)})
+            return Step("base", rest_em_steps.take_base, inputs={**common, **_file("base_file", s.base)})
         return Step(
             "base",
             rest_em_steps.train_base,
@@ -119,7 +132,8 @@ class _Chains:
 
     def _tuned(self, size: Size, tuning: Tuning) -> dict[str, Any]:
         model = replace(size.model, vocab_size=LMConfig.vocab_size)  # the codec says
-        return {"model": plain(model), "tuning": plain(tuning), "new_tokens": self.settings.new_tokens}
+        told = {"model": plain(model), "tuning": plain(tuning), "new_tokens": self.settings.new_tokens}
+        return told | VERIFIERS
 
     def _chain(self, size: Size, seed: int, variant: Variant, base: Step) -> None:
         largest = size is self.settings.sizes[-1]
@@ -151,6 +165,7 @@ class _Chains:
 
     def _selection(self, variant: Variant, seed: int, iteration: int, model: Step) -> dict[str, Step]:
         """The steps that decide what an M-step trains on."""
+        longest = {"max_tokens": self.settings.tuning.length}
         config = {"cap": variant.cap, "seed": seed, "distinct": variant.distinct, "with_human": variant.with_human}
         given = {"problems": self.problems, "codec": self.codec}
         if variant.source == "teacher":
@@ -158,12 +173,13 @@ class _Chains:
                 raise UserError(f"Variant {variant.name} has no teacher", "put a variant over own samples before it")
             return {"select": self.last_selections[seed]}
         if variant.source == "human":
-            return {"select": Step("select", rest_em_steps.select_human, inputs=given)}
+            return {"select": Step("select", rest_em_steps.select_human, config=longest, inputs=given)}
         sample, grade = self._sampled(variant, seed, iteration, {"model": model})
         inputs = {**given, "grade": grade}
         if variant.hint:
             hinted = {"model": model, "failed": grade}
             inputs["grade_hinted"] = self._sampled(variant, seed, iteration, hinted, hint=variant.hint)[1]
+        config |= longest
         select = Step("select", rest_em_steps.select, config=config, inputs=inputs, code=("models.rest_em",))
         return {"sample": sample, "grade": grade, "select": select}
 
@@ -172,7 +188,7 @@ class _Chains:
     ) -> tuple[Step, Step]:
         flags = self.beam_flags
         config = {
-            "samples": variant.samples,
+            "samples": variant.all_samples,
             "sampling": plain(variant.sampling),
             "new_tokens": self.settings.new_tokens,
             "seed": seed,
@@ -184,14 +200,15 @@ class _Chains:
             lambda running: rest_em_steps.sample(running, flags),
             config=config,
             inputs={"problems": self.problems, "codec": self.codec, **inputs},
-            lasts=duration(self._tokens(self.settings.train_problems, variant.samples) / SAMPLED_TOKENS_PER_S),
+            lasts=duration(self._tokens(self.settings.train_problems, variant.all_samples) / SAMPLED_TOKENS_PER_S),
             code=SAMPLES,
         )
         grade = Step(
             "grade",
             lambda running: rest_em_steps.grade(running, flags),
+            config=VERIFIERS,
             inputs={"problems": self.problems, "sample": sample},
-            code=("beam_jobs.rest_em", "beam_jobs.sandbox", "models.rest_em"),
+            code=JUDGES,
         )
         return sample, grade
 
@@ -206,10 +223,11 @@ class _Chains:
                 "samples": s.eval_samples if whole else 0,
                 "sampling": plain(drawn),
                 "seed": seed,
+                **VERIFIERS,
             },
             inputs={"problems": self.problems, "codec": self.codec, "model": model},
             lasts=duration(self._tokens(3 * s.test_problems, 1 + whole * s.eval_samples) / SAMPLED_TOKENS_PER_S),
-            code=SAMPLES,
+            code=(*SAMPLES, *JUDGES),
         )
 
     def _tokens(self, problems: int, samples: int) -> float:
@@ -234,4 +252,4 @@ def _training_lasts(size: Size, tuning: Tuning) -> str:
 
 def _file(name: str, path: str) -> dict[str, Source]:
     """A file of the user's as a step's source, where one is named."""
-    return {"file": source_of_files(name, [path])} if path else {}
+    return {name: source_of_files(name, [path])} if path else {}

@@ -71,9 +71,9 @@ def _box(problems: Sequence[Problem], graded: Sequence[Graded], kept: set[tuple[
     for problem in problems[::every][:PROBLEMS]:
         them = samples[problem.id]
         passed = sum(one.passed for one in them)
-        distinct = {
-            one.text: one for one in sorted(them, key=lambda one: ((one.problem, one.sample) not in kept, one.sample))
-        }
+        distinct: dict[str, Graded] = {}
+        for one in sorted(them, key=lambda one: ((one.problem, one.sample) not in kept, one.sample)):
+            distinct.setdefault(one.text, one)  # of equal texts the one that is kept
         shown = "".join(_sample(one, (one.problem, one.sample) in kept) for one in list(distinct.values())[:SAMPLES])
         head = f"{escape(problem.id)} <small>level {problem.level}, {passed} of {len(them)} passed</small>"
         parts.append(f"<details><summary>{head}</summary><pre>{escape(problem.prompt)}</pre>{shown}</details>")
@@ -90,12 +90,12 @@ def _sample(one: Graded, kept: bool) -> str:
 def _before_and_after(problems: Sequence[Problem], before: Sequence[Graded], after: Sequence[Graded]) -> str:
     first, second = ({one.problem: one for one in them} for them in (before, after))
     changed = [one for one in problems if one.id in first and first[one.id].passed != second[one.id].passed]
-    parts = ['<div class="browser">']
+    lost = sum(first[one.id].passed for one in changed)
+    note = f"Of {len(first)}, {len(changed) - lost} are now solved that were not, and {lost} no longer."
+    parts = [f"<p class='note'>{note}</p><div class=\"browser\">"]
     for problem in changed[:PROBLEMS]:
         shown = "".join(_sample(them[problem.id], False) for them in (first, second))
         won = "now solved" if second[problem.id].passed else "no longer solved"
         head = f"{escape(problem.id)} <small>level {problem.level}, {won}</small>"
         parts.append(f"<details><summary>{head}</summary><pre>{escape(problem.prompt)}</pre>{shown}</details>")
-    lost = sum(first[one.id].passed for one in changed)
-    parts.append(f"<p class='note'>{len(changed) - lost} problems are now solved, {lost} no longer.</p></div>")
-    return "".join(parts)
+    return "".join([*parts, "</div>"])

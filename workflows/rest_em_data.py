@@ -7,13 +7,14 @@ arithmetic_transfer. Its `splits.json` lists them with their sizes.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from models.equal_info.load import AnyCodec, load_codec
 from models.rest_em.contamination import overlapping
 from models.rest_em.records import Problem, read_records, write_records
 from shammie.errors import UserError
-from shammie.files import join, read_json, write_json
+from shammie.files import join, read_bytes, read_json, write_json
 from workflows.dag import Running
 
 NOT_MEASURED = ("base", "train", "validation")  # splits that are no test sets
@@ -99,11 +100,14 @@ def write_released(running: Running, data: Mapping[str, str]) -> Mapping[str, An
 
     c = running.config
     splits = {split: load_problems(data[split].partition(":")[2], form) for split, form in c["formats"].items()}
-    train = splits["train"]
     if "validation" not in splits:
-        splits["validation"] = [one for one in train if not _hash(one) % VALIDATION_SHARE]
-        splits["train"] = train = [one for one in train if _hash(one) % VALIDATION_SHARE]
-    splits.setdefault("base", [one for one in train if one.solution])
+        splits["validation"] = [one for one in splits["train"] if not _hash(one) % VALIDATION_SHARE]
+        splits["train"] = [one for one in splits["train"] if _hash(one) % VALIDATION_SHARE]
+    if "base" not in splits and not c["base_given"]:
+        # a base solves what it was trained on by heart: the loop has to sample other problems
+        first = {one.id for one in splits["train"] if one.solution and _hash(one) // VALIDATION_SHARE % 2}
+        splits["base"] = [one for one in splits["train"] if one.id in first]
+        splits["train"] = [one for one in splits["train"] if one.id not in first]
     for split in set(splits) - set(NOT_MEASURED):
         splits[split] = sorted(splits[split], key=_hash)[: c["most"]]
     return _write(running, *_without_overlaps(splits))
@@ -115,7 +119,7 @@ def _hash(problem: Problem) -> int:
 
 def _without_overlaps(splits: Mapping[str, list[Problem]]) -> tuple[dict[str, list[Problem]], list[dict[str, str]]]:
     """The splits without held-out problems that training has seen, and what was left out, with reasons."""
-    seen = [*splits["base"], *splits["train"]]
+    seen = [*splits.get("base", ()), *splits["train"]]
     clean, left_out = {}, []
     for split, problems in splits.items():
         found = () if split in ("base", "train") else overlapping(seen, problems)
@@ -126,10 +130,12 @@ def _without_overlaps(splits: Mapping[str, list[Problem]]) -> tuple[dict[str, li
 
 
 def _write(running: Running, splits: Mapping[str, Sequence[Problem]], left_out: Sequence[Any] = ()) -> dict[str, Any]:
+    prefix = read_bytes(path_of(running, "prompt")).decode() if "prompt" in running.step.inputs else ""
     for split, problems in splits.items():
         if not problems:
             raise UserError(f"split {split} holds no problem", "give more, or others")
-        write_records(running.path(f"{split}.jsonl"), problems)
+        prompted = [replace(one, prompt=prefix + one.prompt) for one in problems]
+        write_records(running.path(f"{split}.jsonl"), prompted)
     sizes = {split: len(problems) for split, problems in splits.items()}
     write_json(running.path("left_out.json"), list(left_out))
     write_json(running.path("splits.json"), sizes, sort_keys=False)
@@ -138,8 +144,8 @@ def _write(running: Running, splits: Mapping[str, Sequence[Problem]], left_out: 
 
 def make_codec(running: Running) -> Mapping[str, Any]:
     """The codec of all models: the given one, or a SentencePiece model of the base's text whose digits stand alone."""
-    if running.config["word"] or "file" in running.step.inputs:
-        given = running.config["word"] or next(iter(running.source("file").paths.values()))
+    if running.config["word"] or "codec_file" in running.step.inputs:
+        given = running.config["word"] or path_of(running, "codec_file")
         codec: AnyCodec = load_codec(given)
     else:
         from models.equal_info.sentencepieces import SentencePieceCodec, train_sentencepiece
@@ -150,6 +156,11 @@ def make_codec(running: Running) -> Mapping[str, Any]:
         codec = SentencePieceCodec(model, scheme="sentencepiece", notes={"text": "problems of the base"})
     codec.save(running.path(CODEC))
     return {"vocab_size": codec.vocab_size}
+
+
+def path_of(running: Running, source: str) -> str:
+    """Where the one file of a source lies."""
+    return next(iter(running.source(source).paths.values()))
 
 
 def codec_in(folder: str) -> str:

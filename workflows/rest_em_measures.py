@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from models.rest_em.metrics import Interval, by_bucket, majority_at_k, mean_pass_at_k, t_interval, wilson_interval
+from models.rest_em.metrics import (
+    Interval,
+    by_bucket,
+    majority_at_k,
+    mean_pass_at_k,
+    paired_bootstrap,
+    t_interval,
+    wilson_interval,
+)
 from models.rest_em.records import Graded, Problem
 from shammie.files import join, read_json
 
@@ -132,8 +140,24 @@ class Found:
         ]
         return [100 * (a[what]["pass_at_1"] - b[what]["pass_at_1"]) for a, b in pairs if what in a and what in b]
 
+    def over_problems(self, size: str, variant: str, iteration: int, what: str = "test", over: str = "") -> Interval:
+        """The gain in points, as `gains`, with 95 % over problems: a paired bootstrap of the seeds' means."""
+        other = self.iterations(size, over) if over else 0
+        before, after = (self._passed(size, *place, what) for place in ((over, other), (variant, iteration)))
+        common = sorted(set(before) & set(after))
+        found = paired_bootstrap([before[one] for one in common], [after[one] for one in common], seed=0)
+        return Interval(*(100 * one for one in found))
+
+    def _passed(self, size: str, variant: str, iteration: int, what: str) -> dict[str, float]:
+        """Problem to the share of the seeds' models that solve it."""
+        them = [
+            self.measures(size, seed, variant, iteration)[what]["passed"]
+            for seed in self.seeds(size, variant, iteration)
+        ]
+        return {one: float(np.mean([passed[one] for passed in them])) for one in (them[0] if them else ())}
+
     def by_bucket(self, size: str, variant: str, iteration: int, what: str = "test") -> dict[str, list[float]]:
-        """Gains in points by how often the base solves a problem, over all seeds' problems (paper, section 5.4)."""
+        """Gains in points by how often the base solves a problem, one a problem and seed (paper, section 5.4)."""
         gains: dict[str, list[float]] = defaultdict(list)
         for seed in self.seeds(size, variant, iteration):
             base = self.measures(size, seed, "", 0).get(what, {})
@@ -151,3 +175,8 @@ def over_seeds(values: Sequence[float]) -> Interval:
         mean = float(np.mean(values)) if values else float("nan")
         return Interval(mean, mean, mean)
     return t_interval(values)
+
+
+def over_values(values: Sequence[float]) -> Interval:
+    """Low, mean and high of a mean of many values at 95 %, by the bootstrap."""
+    return paired_bootstrap([0.0] * len(values), values, seed=0)

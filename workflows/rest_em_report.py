@@ -1,6 +1,7 @@
 """The page and the result of a `rest_em` run."""
 
-import os
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from workflows import rest_em_browser
 from workflows.dag import Running
 from workflows.report import Page, new_figure
 from workflows.rest_em_data import splits_in, test_sets
-from workflows.rest_em_measures import Found, Place, over_seeds
+from workflows.rest_em_measures import Found, Place, over_seeds, over_values
 
 COLOURS = ("#0b6e8f", "#d9822b", "#5b8c3a", "#8a4f9e", "#b33a3a", "#6b7178", "#2f4b7c")
 BUCKETS = ("easy", "medium", "hard", "very hard")
@@ -35,31 +36,52 @@ def write(running: Running) -> None:
 
 
 def results(found: Found, sizes: Sequence[str], variants: Sequence[str], sets: Sequence[str]) -> dict[str, Any]:
-    """The flat result; shares are of 1, gains are in points, intervals are over seeds at 95 %."""
+    """The flat result.
+
+    Shares are of 1, gains in points. `…_low` and `…_high` bound 95 % over seeds, where there are several;
+    `…_problems_low` and `…_problems_high` over test problems.
+    """
     out: dict[str, Any] = {}
     first = variants[0]
     for size in sizes:
         last = found.iterations(size, first)
-        low, mean, high = over_seeds(found.gains(size, first, last))
-        out |= {f"{size}_gain_points": mean, f"{size}_gain_points_low": low, f"{size}_gain_points_high": high}
-        out[f"{size}_base_pass_at_1"] = over_seeds(found.values(size, "", 0))[1]
-        out[f"{size}_{first}_pass_at_1"] = over_seeds(found.values(size, first, last))[1]
+        out |= _bounded(f"{size}_gain_points", found.gains(size, first, last))
+        bounds = found.over_problems(size, first, last)
+        out |= {f"{size}_gain_points_problems_low": bounds.low, f"{size}_gain_points_problems_high": bounds.high}
+        for name, step in (("base", 0), (first, last)):
+            out[f"{size}_{name}_pass_at_1"] = over_seeds(found.values(size, first, step))[1]
+    if len(sizes) > 1:
+        gains = [found.gains(size, first, found.iterations(size, first)) for size in (sizes[0], sizes[-1])]
+        out |= _bounded("largest_over_smallest_gain_points", [b - a for a, b in zip(*gains, strict=False)])
     for size in sizes:
         for variant in variants:
             last = found.iterations(size, variant)
-            if not last:
-                continue
-            for one in sets:
-                low, mean, high = over_seeds(found.gains(size, variant, last, one))
-                name = f"{size}_{variant}_{one}_gain_points"
-                out |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-            if variant != first:
-                for one in sets:
-                    low, mean, high = over_seeds(found.gains(size, first, found.iterations(size, first), one, variant))
-                    name = f"{size}_{first}_over_{variant}_{one}_points"
-                    out |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-    out["seeds"] = len({one.seed for one in found.places})
+            for one in sets if last else ():
+                out |= _bounded(f"{size}_{variant}_{one}_gain_points", found.gains(size, variant, last, one))
+                if variant != first:
+                    values = found.gains(size, first, found.iterations(size, first), one, variant)
+                    out |= _bounded(f"{size}_{first}_over_{variant}_{one}_points", values)
+        for name, step in (("base", 0), (first, found.iterations(size, first))):
+            for what in ("pass_at", "majority_at"):
+                drawn = _drawn(found, size, first, step)
+                for k in drawn[0][what] if drawn else ():
+                    out[f"{size}_{name}_drawn_{what}_{k}"] = over_seeds([one[what][k] for one in drawn])[1]
+    out["seeds"] = len(_seeds(found))
     return out
+
+
+def _bounded(name: str, values: Sequence[float]) -> dict[str, float]:
+    """A mean over seeds under a name, with its bounds where there are any."""
+    if not values:
+        return {}
+    low, mean, high = over_seeds(values)
+    return {name: mean, **({f"{name}_low": low, f"{name}_high": high} if len(values) > 1 else {})}
+
+
+def _drawn(found: Found, size: str, variant: str, step: int) -> list[dict[str, Any]]:
+    """The measures of several samples of each test problem, a model a seed."""
+    them = [found.measures(size, seed, variant, step).get("test", {}) for seed in _seeds(found)]
+    return [one for one in them if "pass_at" in one]
 
 
 def _page(running: Running, found: Found, sizes: Sequence[str], variants: Sequence[str], sets: Sequence[str]) -> Page:
@@ -79,7 +101,7 @@ def _page(running: Running, found: Found, sizes: Sequence[str], variants: Sequen
     _training(page, found, sizes, first)
     rest_em_browser.add(page, running.input("problems"), found, sizes[-1], first)
     page.section("Made by")
-    page.command(f"shammie run rest_em --out {os.path.basename(os.path.dirname(running.directory)) or 'OUT'}")
+    page.command(shlex.join(["shammie", *sys.argv[1:]]))
     return page
 
 
@@ -94,7 +116,8 @@ def _by_iteration(page: Page, found: Found, sizes: Sequence[str], first: str) ->
     page.section(
         "Reward by iteration",
         "Greedy pass@1 of the base (0) and after each iteration, on problems that are never sampled (test) and on those"
-        " that are (train, dashed): the gap between them is what the loop learns by heart. Bars: 95 % over seeds.",
+        " that are (train, dashed): the gap between them is what the loop learns by heart. Bars: 95 % over seeds,"
+        " which share the problems: how far other problems would lead is the second interval of the table below.",
     )
     figure, axes = new_figure(7.5, 3.6)
     for number, size in enumerate(sizes):
@@ -159,8 +182,8 @@ def _points(interval: tuple[float, float, float]) -> str:
 def _variants(page: Page, found: Found, sizes: Sequence[str], variants: Sequence[str], sets: Sequence[str]) -> None:
     page.section(
         "Variants, and transfer",
-        "Points of greedy pass@1 over the base, after each variant's last iteration. Sets other than test hold tasks"
-        " that the loop never trains on.",
+        "Points of greedy pass@1 over the base, after each variant's last iteration. Sets other than test are of other"
+        " tasks or files than those that the loop samples; the base may know them. Intervals: 95 % over seeds.",
     )
     rows, ours = [], []
     for size in sizes:
@@ -176,18 +199,26 @@ def _variants(page: Page, found: Found, sizes: Sequence[str], variants: Sequence
             rows.append([f"{size}: {variant or 'base'}", last or None, *cells])
             ours.append(variant == variants[0])
     page.table(["", "iterations", *sets], rows, ours=ours)
+    first, rows = variants[0], []
+    for size in sizes:
+        last = found.iterations(size, first)
+        for variant in ["", *variants[1:]]:
+            if not variant or found.iterations(size, variant):
+                cells = [_points(over_seeds(found.gains(size, first, last, one, variant))) for one in sets]
+                problems = found.over_problems(size, first, last, "test", variant)
+                rows.append([f"{size}: {first} over {variant or 'base'}", *cells, _points(problems)])
+    page.table(
+        ["", *sets, "test, 95 % over problems"],
+        rows,
+        caption="Differences of the same seed's models, in points; the last column resamples test problems instead.",
+    )
 
 
 def _pass_at_k(page: Page, found: Found, sizes: Sequence[str], first: str) -> None:
     curves = {}
     for size in sizes:
         for name, step in (("base", 0), (first, found.iterations(size, first))):
-            drawn = [
-                m["test"]
-                for m in (found.measures(size, s, first, step) for s in _seeds(found))
-                if "pass_at" in m.get("test", {})
-            ]
-            if drawn:
+            if drawn := _drawn(found, size, first, step):
                 curves[size, name] = drawn
     if not curves:
         return
@@ -222,7 +253,7 @@ def _buckets(page: Page, found: Found, sizes: Sequence[str], first: str) -> None
         gains = found.by_bucket(size, first, found.iterations(size, first))
         for bucket in BUCKETS:
             if gains.get(bucket):
-                rows.append([size, bucket, len(gains[bucket]), round(sum(gains[bucket]) / len(gains[bucket]), 1)])
+                rows.append([size, bucket, len(gains[bucket]), _points(over_values(gains[bucket]))])
     if rows:
         page.section(
             "Who gains",
@@ -230,7 +261,7 @@ def _buckets(page: Page, found: Found, sizes: Sequence[str], first: str) -> None
             " 25 to 50, very hard below), and how much more often the last model does. A problem that the base solved"
             " by luck falls back on its own: part of these numbers is that regression.",
         )
-        page.table(["size", "bucket", "problems (all seeds)", "points"], rows)
+        page.table(["size", "bucket", "problems and seeds", "points (95 %)"], rows)
     levels = []
     for size in sizes:
         base, after = (_levels(found, size, first, step) for step in (0, found.iterations(size, first)))

@@ -54,8 +54,9 @@ class Variant:
         name: one word.
         iterations: I.
         samples: N of each problem.
+        times: so many times N are drawn; for one iteration with as many samples as several have.
         sampling: how they are drawn.
-        cap: the most solutions of a problem that are kept.
+        cap: the most solutions of a problem that are kept; 0 keeps all.
         start: what each M-step starts from: the base model, or the last one (ReST, arXiv:2308.08998).
         source: whose solutions are trained on: the model's own; "human": the ones that come with the problems (SFT);
             "teacher": those that the largest model kept in its last iteration of the first variant (distillation).
@@ -69,6 +70,7 @@ class Variant:
     name: str = "rest_em"
     iterations: int = 3
     samples: int = 32
+    times: int = 1
     sampling: Sampling = PAPER_SAMPLING
     cap: int = 10
     start: Literal["base", "last"] = "base"
@@ -77,10 +79,15 @@ class Variant:
     with_human: bool = False
     hint: str = ""
 
+    @property
+    def all_samples(self) -> int:
+        """Samples of each problem in an E-step."""
+        return self.samples * self.times
+
     def __post_init__(self) -> None:
-        for name in ("iterations", "samples", "cap"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"Variant.{name} of {self.name} is {getattr(self, name)!r}", "give a number above 0")
+        for name, least in (("iterations", 1), ("samples", 1), ("times", 1), ("cap", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"Variant.{name} of {self.name} is {getattr(self, name)!r}", f"give {least} or more")
         choices = {
             "start": ("base", "last"),
             "source": ("self", "human", "teacher"),
@@ -110,8 +117,10 @@ class Settings:
     Attributes:
         families: embedded families whose problems the loop trains on.
         data: split to "FORMAT:PATH" of released files (`beam_jobs.rest_em.datasets`), instead of embedded problems:
-            "train" and "test", and where there are any "base" (solutions that the base is trained on; else train's),
-            "validation" (else 1 in 10 of train's) and any others, which are held-out sets.
+            "train" and "test", and where there are any "base" (solved problems that the base is trained on; else half
+            of train's, which the loop then does not sample), "validation" (else 1 in 10 of train's) and any others,
+            which are held-out sets.
+        prompt_file: file whose text stands before every prompt, such as worked examples; "" for none.
         levels: of the embedded problems.
         base_problems: embedded problems of each of them, whose solutions the base is trained on.
         other_problems: likewise of each other family, so that the base knows of more than the loop's task.
@@ -125,7 +134,7 @@ class Settings:
         base_tuning: the base's training.
         tuning: of each M-step.
         variants: the loops; the first is the one that the others are compared with.
-        seeds: of everything that is drawn.
+        seeds: of parameters, rows, samples and the choice among them; all seeds share the problems.
         new_tokens: the most of a solution.
         eval_samples: of each test problem, for pass@k and majority votes, of the base and of each variant's last model.
         eval_iterations: whether each iteration's model is measured, or only the last.
@@ -133,6 +142,7 @@ class Settings:
 
     families: Sequence[str] = ("arithmetic",)
     data: Mapping[str, str] = field(default_factory=dict)
+    prompt_file: str = ""
     levels: Sequence[int] = (1, 2, 3)
     base_problems: int = 1500
     other_problems: int = 500
@@ -168,6 +178,10 @@ class Settings:
                 raise UserError(f"rest_em.Settings.{name} is {getattr(self, name)!r}", "give a number above 0")
         if self.data and not {"train", "test"} <= set(self.data):
             raise UserError(f"rest_em.Settings.data has only {', '.join(self.data)}", "name files of train and test")
+        if "programs" in self.families and not self.data and any(variant.hint for variant in self.variants):
+            raise UserError("a hint tells the answer, and the family programs has none", "leave that variant out")
+        if len(self.sizes) == 1 and any(variant.source == "teacher" for variant in self.variants):
+            raise UserError("a teacher is the largest of several sizes, and there is one", "leave that variant out")
         if self.base and not self.codec:
             raise UserError("rest_em.Settings.base is set, but no codec", "give the codec that its ids are made with")
 

@@ -12,23 +12,22 @@ from beam_jobs.inference.requests import Generation
 from beam_jobs.rest_em import grade as grade_job
 from beam_jobs.rest_em import sample as sample_job
 from beam_jobs.rest_em.selecting import write_pairs, write_selection
-from beam_jobs.sharded import read_all
+from beam_jobs.sharded import manifest_or_none, read_all
 from models.equal_info.load import load_codec
 from models.lm import LMConfig
 from models.lm.artefact import TrainedLM
 from models.lm.decoding import Sampling
 from models.rest_em.records import Graded, Problem, write_records
-from shammie.errors import UserError
+from seqio_tasks.pairs import splits_of
 from shammie.files import copy, join, read_bytes, write_json
 from workflows import rest_em_tuning
 from workflows.dag import Running
-from workflows.rest_em_data import codec_in, problems_in, test_sets
+from workflows.rest_em_data import codec_in, path_of, problems_in, test_sets
 from workflows.rest_em_measures import measure
 from workflows.rest_em_settings import Tuning
 
 LM, PAIRS, SAMPLES, GRADED = "lm.bin", "pairs", "samples", "graded"
 GREEDY = Sampling(temperature=0.0)
-SHOWN = 4000  # samples of a split that an evaluation keeps for the report's browser
 
 
 def take_base(running: Running) -> None:
@@ -37,7 +36,7 @@ def take_base(running: Running) -> None:
     Raises:
         UserError: it is no model, or reads the ids of another codec.
     """
-    path = next(iter(running.source("file").paths.values()))
+    path = path_of(running, "base_file")
     codec = load_codec(codec_in(running.input("codec")))
     TrainedLM.from_bytes(read_bytes(path), made_with=codec.fingerprint)
     copy(path, running.path(LM))
@@ -45,8 +44,9 @@ def take_base(running: Running) -> None:
 
 def train_base(running: Running) -> Mapping[str, Any]:
     """Trains the base on the solutions that come with the problems of the split `base`."""
-    _write_solutions(running, problems_in(running.input("problems"), "base"))
-    return _tuned(running, start="")
+    solved = problems_in(running.input("problems"), "base")
+    left_out = _write_solutions(running, solved, running.config["tuning"]["length"])
+    return {**_tuned(running, start=""), "left_out": sum(left_out.values())}
 
 
 def sample(running: Running, beam_flags: Sequence[str]) -> Mapping[str, Any]:
@@ -54,8 +54,10 @@ def sample(running: Running, beam_flags: Sequence[str]) -> Mapping[str, Any]:
     c = running.config
     path = join(running.input("problems"), "train.jsonl")
     if c.get("hint"):
-        path = running.path("hinted.jsonl")
-        write_records(path, _hinted(running, c["hint"]))
+        path, hinted = running.path("hinted.jsonl"), _hinted(running, c["hint"])
+        if not hinted:
+            return {"records": 0}
+        write_records(path, hinted)
     config = sample_job.SampleConfig(
         problems=path,
         output=running.path(SAMPLES),
@@ -73,13 +75,13 @@ def _hinted(running: Running, hint: str) -> list[Problem]:
     """The problems of which no sample passed, with the answer in the prompt."""
     passed = {one.problem for one in read_all(join(running.input("failed"), GRADED), Graded) if one.passed}
     failed = [one for one in problems_in(running.input("problems"), "train") if one.id not in passed and one.answer]
-    if not failed:
-        raise UserError("every problem was solved without a hint", "leave the hint out")
     return [replace(one, prompt=hint.replace("{answer}", one.answer) + one.prompt) for one in failed]
 
 
 def grade(running: Running, beam_flags: Sequence[str]) -> Mapping[str, Any]:
-    """The verdict of each sample."""
+    """The verdict of each sample; of none where every problem was solved without a hint."""
+    if manifest_or_none(join(running.input("sample"), SAMPLES)) is None:
+        return {"records": 0}
     config = grade_job.GradeConfig(
         problems=join(running.input("problems"), "train.jsonl"),
         samples=join(running.input("sample"), SAMPLES),
@@ -91,34 +93,45 @@ def grade(running: Running, beam_flags: Sequence[str]) -> Mapping[str, Any]:
 def select(running: Running) -> Mapping[str, Any]:
     """Chooses the solutions that are trained on; what is left out is listed in dropped.jsonl, with its reason."""
     c = running.config
-    given = [word for word in ("grade", "grade_hinted") if word in running.step.inputs]
+    words = [word for word in ("grade", "grade_hinted") if word in running.step.inputs]
+    folders = [join(running.input(word), GRADED) for word in words]
+    graded = [folder for folder in folders if manifest_or_none(folder)]
+    if not any(one.passed and one.finished for folder in graded for one in read_all(folder, Graded)):
+        return {"kept": 0}  # the next model is the one before: see `tune`
     return write_selection(
         problems=join(running.input("problems"), "train.jsonl"),
-        graded=[join(running.input(word), GRADED) for word in given],
+        graded=graded,
         codec=codec_in(running.input("codec")),
         output=running.path(PAIRS),
         cap=c["cap"],
         seed=c["seed"],
         distinct=c["distinct"],
         with_human=c["with_human"],
+        max_tokens=c["max_tokens"],
     )
 
 
 def select_human(running: Running) -> Mapping[str, Any]:
     """Takes the solutions that come with the problems that the loop would sample."""
     solved = [one for one in problems_in(running.input("problems"), "train") if one.solution]
-    left_out = _write_solutions(running, solved)
+    left_out = _write_solutions(running, solved, running.config["max_tokens"])
     return {"kept": len(solved), "problems": len(solved), "left_out": sum(left_out.values())}
 
 
-def _write_solutions(running: Running, solved: Sequence[Problem]) -> dict[str, int]:
+def _write_solutions(running: Running, solved: Sequence[Problem], max_tokens: int) -> dict[str, int]:
+    """Writes solutions that come with problems as pairs; returns how many were too long."""
     pairs = [(one.prompt, one.solution) for one in solved if one.solution]
-    return write_pairs(running.path(PAIRS), pairs, codec_in(running.input("codec")))
+    return write_pairs(running.path(PAIRS), pairs, codec_in(running.input("codec")), max_tokens=max_tokens)
 
 
 def tune(running: Running) -> Mapping[str, Any]:
-    """The M-step: trains the base (or the last model) on the selected solutions."""
-    return _tuned(running, start=join(running.input("start"), LM), pairs=join(running.input("select"), PAIRS))
+    """The M-step: trains the base (or the last model) on the selected solutions; without any it stays what it is."""
+    start, pairs = join(running.input("start"), LM), join(running.input("select"), PAIRS)
+    if not splits_of(pairs):
+        copy(start, running.path(LM))
+        write_json(running.path("training.json"), {"curve": [], "steps": 0, "best_step": 0, "best_reward": None})
+        return {"steps": 0}
+    return _tuned(running, start=start, pairs=pairs)
 
 
 def _tuned(running: Running, *, start: str, pairs: str = "") -> Mapping[str, Any]:
@@ -155,7 +168,7 @@ def evaluate(running: Running, beam_flags: Sequence[str]) -> Mapping[str, Any]:
             drawn = Sampling(**c["sampling"])
             several = _graded(running, split, "drawn", beam_flags, sampling=drawn, samples=c["samples"])
         found[split] = measure(problems, graded, several)
-        write_records(running.path(f"{split}.jsonl"), graded[:SHOWN])
+        write_records(running.path(f"{split}.jsonl"), graded)
     write_json(running.path("measures.json"), found)
     return {f"{split}_pass_at_1": one["pass_at_1"] for split, one in found.items()}
 

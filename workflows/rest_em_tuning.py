@@ -42,7 +42,7 @@ class Reward:
         self._problems, self._config, self._codec = problems, config, codec
         self._generation = Generation(Sampling(temperature=0.0), new_tokens)
         self._group = Group(0, tuple(Request(one.id, one.prompt, 0) for one in problems))
-        self._verifiers = Verifiers(workers=os.cpu_count() or 1)
+        self._verifiers = Verifiers(workers=len(os.sched_getaffinity(0)))
 
     def __enter__(self) -> Self:
         return self

@@ -76,7 +76,8 @@ SYSTEMS: dict[str, System] = {
             (
                 Experiment("main", "gin/rest_em/main.gin", "three iterations from a base trained on the spot", "10"),
                 Experiment("tiny", "gin/rest_em/tiny.gin", "the whole loop at toy size; no claims", "1"),
-                Experiment("small", "gin/rest_em/small.gin", "two sizes, three seeds, the paper's comparisons", "180"),
+                Experiment("small", "gin/rest_em/small.gin", "two sizes, three seeds, the paper's comparisons", "150"),
+                Experiment("files", "gin/rest_em/files.gin", "the loop on released files of yours", "hours"),
                 Experiment("paper", "gin/rest_em/paper.gin", "the paper's settings, on your base", "a cluster"),
             ),
         ),

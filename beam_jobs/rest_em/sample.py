@@ -126,7 +126,9 @@ def identity(config: SampleConfig) -> dict[str, Any]:
         model |= {"slots": asdict(config.slots)}
     else:
         asked = asdict(config.model)
-        model = {"endpoint": {name: asked[name] for name in ("model", "api", "system_prompt", "stop", "extra")}}
+        model = {
+            "endpoint": {name: asked[name] for name in ("model", "api", "system_prompt", "stop", "send_top_k", "extra")}
+        }
     return {
         "problems": sha256_of(config.problems),
         "model": model,

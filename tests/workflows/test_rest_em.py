@@ -53,6 +53,13 @@ def test_the_result_is_what_the_evaluations_say(tiny_run: Path) -> None:
     assert {base, last} <= set(shares)
     assert result["tiny_gain_points"] == pytest.approx(100 * (last - base))
     assert result["tiny_rest_em_test_gain_points"] == result["tiny_gain_points"]
+    assert (
+        result["tiny_gain_points_problems_low"]
+        <= result["tiny_gain_points"]
+        <= result["tiny_gain_points_problems_high"]
+    )
+    assert "tiny_gain_points_low" not in result  # of one seed nothing is known of others
+    assert {"tiny_base_drawn_pass_at_4", "tiny_rest_em_drawn_majority_at_2"} <= set(result)
 
 
 def test_what_is_trained_on_passed_and_is_what_is_kept(tiny_run: Path) -> None:
@@ -81,6 +88,14 @@ def test_each_iteration_samples_from_the_last_model_and_tunes_the_base(tiny_run:
     assert (first["iteration"], second["iteration"]) == (1, 2)
 
 
+def test_equal_samples_are_judged_alike_and_kept_ones_are_marked(tiny_run: Path) -> None:
+    page = (tiny_run / "report.html").read_text()
+    last = max(tiny_run.glob("select-*"), key=lambda path: path.stat().st_mtime_ns)
+    kept = read_records(str(last / "pairs" / "kept.jsonl"), Graded)
+    shown = [one.id for one in problems_in(str(_folder(tiny_run, "problems")), "train")][:40]
+    assert page.count("passed, kept") == sum(one.problem in shown for one in kept) > 0
+
+
 def test_splits_are_disjoint_and_of_their_families(tiny_run: Path) -> None:
     folder = str(_folder(tiny_run, "problems"))
     assert splits_in(folder) == {
@@ -92,7 +107,7 @@ def test_splits_are_disjoint_and_of_their_families(tiny_run: Path) -> None:
 
 def test_the_report_shows_pictures_tables_and_samples(tiny_run: Path) -> None:
     page = (tiny_run / "report.html").read_text()
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 5
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "")
     headings = re.findall("<h2>(.*?)</h2>", page)
     assert headings[0] == "Reward by iteration"
@@ -148,6 +163,28 @@ def test_the_largest_teaches_the_others() -> None:
         _chain(Variant(name="distill", iterations=1, source="teacher"))
 
 
+def test_one_iteration_draws_as_often_as_several() -> None:
+    once = Variant(name="one_iteration", iterations=1, samples=8, times=3)
+    (sample,) = _of(_chain(once, sizes=SIZES[:1]), "sample")
+    assert sample.config["samples"] == 24
+    small = [step.config["samples"] for step in _of(_steps("small"), "sample")]
+    assert sorted(set(small)) == [8, 24]
+    assert sorted({step.config["samples"] for step in _of(_steps("small", "SAMPLES=4"), "sample")}) == [4, 12]
+
+
+def test_rft_keeps_every_path_and_the_human_ones() -> None:
+    gin_config.parse(
+        ["gin/rest_em/main.gin"],
+        ["VARIANTS=(@rft/rest_em_settings.Variant(), @star/rest_em_settings.Variant())"],
+        modules=["workflows.rest_em"],
+    )
+    plain: Any = in_order(gin_config.call(rest_em.steps))
+    selected = [step.config for step in _of(plain, "select")]
+    assert [one["cap"] for one in selected] == [0, 10, 10, 10]
+    assert [(one["distinct"], one["with_human"]) for one in selected][:2] == [("equations", True), ("text", False)]
+    assert len(_of(plain, "sample")) == 1 + 2 * 3
+
+
 def test_human_solutions_need_no_samples() -> None:
     plain = _chain(Variant(name="sft", iterations=1, source="human"), sizes=SIZES[:1])
     assert not _of(plain, "sample")
@@ -175,6 +212,8 @@ def test_star_tries_unsolved_problems_again_with_the_answer() -> None:
         (lambda: Settings(families=("arithmetics",)), "unknown family 'arithmetics'; did you mean arithmetic"),
         (lambda: Settings(variants=(Variant(), Variant())), "names one twice: rest_em, rest_em"),
         (lambda: Settings(seeds=()), "seeds is empty"),
+        (lambda: Settings(families=("programs",), variants=(Variant(hint="x"),)), "a hint tells the answer"),
+        (lambda: Settings(variants=(Variant(iterations=1, source="teacher"),)), "the largest of several sizes"),
         (lambda: Settings(test_problems=0), "test_problems is 0"),
         (lambda: Settings(data={"train": "gsm8k:x"}), "data has only train"),
         (lambda: Settings(base="lm.bin"), "base is set, but no codec"),
@@ -207,6 +246,14 @@ def test_small_and_paper_are_what_they_say(tmp_path: Path) -> None:
     assert model.block_parameters() == pytest.approx(1.2e9, rel=0.02)
 
 
+def test_files_has_room_for_released_solutions(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text("")
+    data = f"DATA={{'train': 'gsm8k:{tmp_path / 'x.jsonl'}', 'test': 'math:{tmp_path / 'x.jsonl'}'}}"
+    plain = _steps("files", data)
+    assert {step.config["max_tokens"] for step in _of(plain, "select")} == {512}
+    assert _of(plain, "problems")[0].config["formats"] == {"train": "gsm8k", "test": "math"}
+
+
 def test_released_files_become_splits_without_what_was_trained_on(tmp_path: Path) -> None:
     def row(n: int) -> str:
         return json.dumps({"question": f"What is {n} plus {n}?", "answer": f"{n}+{n}={2 * n}\n#### {2 * n}"}) + "\n"
@@ -221,8 +268,9 @@ def test_released_files_become_splits_without_what_was_trained_on(tmp_path: Path
     run([problems], str(tmp_path / "out"))
     folder = str(tmp_path / "out" / problems.directory_name)
     sizes = splits_in(folder)
-    assert sizes["train"] + sizes["validation"] == 60
-    assert sizes["base"] == sizes["train"]
+    assert sizes["train"] + sizes["validation"] + sizes["base"] == 60
+    assert min(sizes["train"], sizes["base"]) > 15
+    assert {one.id for one in problems_in(folder, "base")}.isdisjoint(one.id for one in problems_in(folder, "train"))
     left_out = json.loads((Path(folder) / "left_out.json").read_text())
     assert sizes["test"] == 30 - len([one for one in left_out if one["split"] == "test"])
     assert 5 <= len(left_out) <= 10  # those of the 10 common ones that were not held out for validation
@@ -235,7 +283,7 @@ def test_released_files_become_splits_without_what_was_trained_on(tmp_path: Path
 def test_a_base_of_the_user_s_must_read_the_codec_s_ids(tiny_run: Path, tmp_path: Path) -> None:
     base = _folder(tiny_run, "base") / "lm.bin"
     codec = _folder(tiny_run, "codec") / "codec.bin"
-    problems = [Problem(id=f"p/{n}", prompt=f"{n}=", verifier="number", answer=str(n), solution="x") for n in range(40)]
+    problems = [Problem(id=f"p/{n}", prompt=f"{n}=", verifier="number", answer=str(n)) for n in range(40)]
     write_records(str(tmp_path / "p.jsonl"), problems)
     data = {split: f"jsonl:{tmp_path / 'p.jsonl'}" for split in ("train", "test")}
     from workflows.dag import run
@@ -250,7 +298,7 @@ def test_a_base_of_the_user_s_must_read_the_codec_s_ids(tiny_run: Path, tmp_path
     write_records(
         str(tmp_path / "q.jsonl"), [replace(one, id="q" + one.id, prompt="?" + one.prompt * 3) for one in problems]
     )
-    done = run([base_of(str(codec))], str(tmp_path / "out"))
+    done = run([base_of(str(codec))], str(tmp_path / "out"))  # without a solution: there is a base already
     assert TrainedLM.from_bytes((Path(done[-1].directory) / "lm.bin").read_bytes()).config.width == 64
     with pytest.raises(UserError, match="the language model reads ids of"):
         run([base_of("bytes")], str(tmp_path / "out"))
