@@ -3,7 +3,6 @@
 It reads the shards of `beam_jobs.rest_em.sample` and writes as many, in the same order. It needs no accelerator.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from apache_beam.pvalue import PCollection
 
 from beam_jobs.rest_em.math_process import math_verify_name
 from beam_jobs.rest_em.sample import NAMESPACE, problems_of
-from beam_jobs.rest_em.verifiers import NORMAL_FORM, NUMBER, PYTHON, STDIN, Judged, Verifiers
+from beam_jobs.rest_em.verifiers import NORMAL_FORM, NUMBER, PYTHON, STDIN, Judged, Verifiers, processors
 from beam_jobs.runner import for_the_driver
 from beam_jobs.sharded import Shards, read_manifest, read_shard
 from beam_jobs.sharded_job import run_sharded
@@ -35,8 +34,8 @@ class GradeConfig:
         problems: file of `Problem` records, those that were sampled.
         samples: folder of the samples.
         output: folder of the verdicts.
-        timeout_s: of each verdict.
-        threads: verdicts at a time in each worker process; 0 for one for each processor.
+        timeout_s: of processor time for each program, see `Verifiers`.
+        threads: verdicts at a time in each worker process; 0 for one for each processor that it may use.
         second_opinion: ask the second judge of boxed answers even where the first is sure; verdicts stay as they are,
             and the manifest's `disagreements` tell how often the two differ.
         overwrite: start over.
@@ -97,7 +96,7 @@ class GradeShard(beam.DoFn):
         """Reads the problems and starts the judging processes."""
         with for_the_driver():
             self.problems = {problem.id: problem for problem in problems_of(self.config.problems)}
-            self.threads = self.config.threads or os.cpu_count() or 1
+            self.threads = self.config.threads or processors()
             self.verifiers = Verifiers(
                 self.threads, timeout_s=self.config.timeout_s, second_opinion=self.config.second_opinion
             )

@@ -2,9 +2,15 @@
 
 Each verifier has a name and a version, which change whenever a verdict could; both stand in every graded sample. What
 may hang or do harm runs in processes that can be killed: algebra in `math_process`, programs in `beam_jobs.sandbox`.
+
+A function's results are compared with their types kept exactly, as plain data. So a solution that gives a Counter,
+defaultdict, OrderedDict, frozenset, deque, range, iterator or an instance of its own does not pass, even where Python
+would call it equal to what is asked: its reason is "forbidden value", which is counted like any other, so that a look
+at the counters of a dataset tells whether its problems ask for such things. A result that is plain is right or wrong.
 """
 
 import functools
+import os
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -15,13 +21,13 @@ from typing import Protocol, Self
 from beam_jobs.rest_em.math_process import MathProcesses, Opinion, math_verify_name
 from models.rest_em.answers import NO_ANSWER, final_number, is_marked, number_of
 from models.rest_em.boxed import last_boxed, normal_form, settled
-from models.rest_em.program_text import code_of, program_of
+from models.rest_em.program_text import code_of, helpers_of, program_of
 from models.rest_em.records import Graded, Problem, Sample
 
 NUMBER = "number@1"
-NORMAL_FORM = "boxed@1"
-PYTHON = "python@1"
-STDIN = "stdin@1"
+NORMAL_FORM = "boxed@2"
+PYTHON = "python@2"
+STDIN = "stdin@2"
 WRONG = "wrong answer"
 NO_REFERENCE = "no reference answer"
 NO_TESTS = "no tests"
@@ -79,8 +85,8 @@ class Judged:
         passed: the binary reward.
         reason: why it did not pass, in a word or two that can be counted; "" where it passed.
         answer: the final answer in normal form, for majority votes, or the code of a program; "" where there is none.
-        verifier: name and version of all that may have a say, such as "boxed@1+math_verify@0.9.0".
-        votes: of a boxed answer, what each source said that was asked, such as (("boxed@1", False),
+        verifier: name and version of all that may have a say, such as "boxed@2+math_verify@0.9.0".
+        votes: of a boxed answer, what each source said that was asked, such as (("boxed@2", False),
             ("math_verify@0.9.0", True)). Only where `passed` follows from the first is it not the last one's.
     """
 
@@ -154,7 +160,9 @@ def _boxed(problem: Problem, text: str, tools: Tools) -> Judged:
 def _python(problem: Problem, text: str, tools: Tools) -> Judged:
     if refused := _no_run(PYTHON, problem.tests, text):
         return refused
-    return _of_run(PYTHON, text, tools.run_python(program_of(problem, text), problem.tests))
+    helpers = helpers_of(problem)  # the tests have these from the problem, not from what the sample says they are
+    tests = (helpers, *problem.tests) if helpers else problem.tests
+    return _of_run(PYTHON, text, tools.run_python(program_of(problem, text), tests))
 
 
 def _stdin(problem: Problem, text: str, tools: Tools) -> Judged:
@@ -175,6 +183,14 @@ def _of_run(name: str, text: str, verdict: Verdict) -> Judged:
 
 
 _VERIFIERS = {"number": _number, "boxed": _boxed, "python": _python, "stdin": _stdin}
+
+
+def processors() -> int:
+    """How many processors this process may use, of those that the machine has."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # where a process cannot be kept to some
+        return os.cpu_count() or 1
 
 
 class Sandbox(Protocol):
@@ -200,7 +216,8 @@ class Verifiers:
 
     Args:
         workers: processes for algebra, and as many for programs.
-        timeout_s: of the clock, for a program with all of its tests, or for one of its cases.
+        timeout_s: of processor time, for a program with all of its tests, or for one of its cases; `run_python` of the
+            sandbox tells how long it may sleep or wait.
         second_opinion: whether to ask the algebra also where the writing settles a boxed answer, which tells how often
             the two differ; verdicts stay as they are.
         sandbox: runs the programs, and is not closed here; without one, a `beam_jobs.sandbox.Sandbox`.

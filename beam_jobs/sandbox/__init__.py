@@ -15,8 +15,8 @@ ask, nor reach the network, files outside its directory, other processes, other 
 hold the machine up for longer than its time, memory, output and process limits. Each is kept by at least one layer
 that the kernel enforces, most by two (`layers`); if one does not work here, nothing runs until it is waived by name.
 Tests are trusted to test, not with the machine: they run behind the same layers. Not defended against: bugs of the
-kernel, what can be learnt from timing and other side channels, tests that a wrong answer satisfies, and a machine so
-loaded that right programs run out of time.
+kernel, what can be learnt from timing and other side channels, and tests that a wrong answer satisfies. Time is
+processor time (`timing`), so that a loaded machine delays right programs but does not fail them.
 """
 
 from importlib import import_module

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from beam_jobs.sandbox.limits import Layer, Limits, judge, named, refuse
 from beam_jobs.sandbox.protocol import ForbiddenValue, dump
+from beam_jobs.sandbox.timing import wall_limit
 from beam_jobs.sandbox.verdict import Verdict
 from shammie.errors import UserError
 
@@ -24,7 +25,7 @@ TIMEOUT_S = 4.0
 LONGEST_S = 86_400.0
 START_S = 60.0
 END_S = 5.0
-LATE_S = 10.0  # after a run's own time its fork server has long said so, or is dead
+LATE_S = 10.0  # after all of a run's time its fork server has long said so, or is dead
 USERS = 3
 _MANY_USERS = 1 << 31
 _USERS_FROM = 0x70000000  # far from any user's number
@@ -141,13 +142,13 @@ class Zygote:
         Args:
             kind: "tests" or "script".
             fds: files of the program and the tests; or of the program, its input and its output.
-            timeout_s: seconds.
+            timeout_s: seconds of processor time.
 
         Raises:
             _Died: the fork server did.
         """
         request = json.dumps({"kind": kind, "timeout_s": timeout_s}).encode()
-        answer = self._ask(request, fds, timeout_s + LATE_S)
+        answer = self._ask(request, fds, wall_limit(timeout_s) + LATE_S)
         if "reason" not in answer:
             raise _Died(str(answer.get("failure")))
         return answer["reason"]
@@ -317,15 +318,22 @@ def run_python(program: str, tests: Sequence[str], timeout_s: float = TIMEOUT_S)
     """Runs tests on what a program defines.
 
     The program's functions are proxies in the tests, which run in another process: arguments and results cross as plain
-    data of exactly these types: None, bool, int, float, str, bytes, list, tuple, dict, set; anything else, an instance
-    of a class or a generator too, fails. Lists, dicts and sets that are arguments themselves are changed where the
+    data of exactly these types: None, bool, int, float, str, bytes, list, tuple, dict, set; anything else fails as a
+    "forbidden value": instances of classes, generators, and also Counter, defaultdict, OrderedDict, frozenset, deque
+    and range. Lists, dicts and sets that are arguments themselves are changed where the
     program changes them. An exception crosses as the builtin one that it is or is derived from. The program's plain
     constants have the values of when it was loaded; modules that it imports, such as math, are there too.
+
+    A name that the tests define is theirs from then on, whatever the program says that it is. So what tests rely on
+    besides the asked function, such as a helper that a problem gives, must stand in them, as the first of the tests:
+    else the program could define it otherwise.
 
     Args:
         program: Python that defines what is tested.
         tests: Python statements, none of which may raise; they run in order and see each other's names. No tests fail.
-        timeout_s: seconds for all of it.
+        timeout_s: seconds of processor time for the program and the tests together. Of the clock it may take
+            10 * timeout_s, or 30 s if that is more; and go without any processor time, asleep or waiting, for
+            3 * timeout_s, or 2 s if that is more. So a busy machine does not make a program fail.
 
     Returns:
         The verdict; the same for the same program, tests and limits, as far as time does not decide.
@@ -343,7 +351,7 @@ def run_stdin(program: str, cases: Sequence[tuple[str, str]], timeout_s: float =
         program: Python, run as a script.
         cases: what it reads and what it must print, up to blanks at the ends of lines and empty lines at the end; the
             first that does not agree ends it. No cases fail.
-        timeout_s: seconds for each case.
+        timeout_s: seconds of processor time for each case; of the clock as in `run_python`.
 
     Raises:
         UserError: a layer of isolation is missing here and is not waived.

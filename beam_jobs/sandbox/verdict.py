@@ -10,11 +10,11 @@ REASONS = {
     "error: NAME": "this builtin exception, or one derived from it, was raised, by the program or within a test",
     "failed test": "a test's assertion did not hold",
     "wrong output": "what it printed is not what was expected",
-    "forbidden value": "an argument or a result was not plain data, or too large or too deep",
+    "forbidden value": "an argument or a result was not plain data (no Counter is, nor a deque), too large or too deep",
     "protocol": "its process sent something else than an answer, or closed the connection",
     "exited": "it ended its process, or ended with a code that is not 0",
     "crashed": "its process or that of the tests died of a signal, or the fork server did, twice",
-    "timeout": "it took longer than its time",
+    "timeout": "it used more processor time than it may, or slept or waited too long (see `timing`)",
     "memory": "it asked for more memory than its limit",
     "output": "it printed more than the limit, or wrote a file larger than that",
 }

@@ -23,13 +23,14 @@ from importlib import import_module
 
 from beam_jobs.sandbox import sample_process, tests_process
 from beam_jobs.sandbox.box import Box, Role, enter, open_box, probe
+from beam_jobs.sandbox.timing import LOOK_S, Stopwatch, processor_seconds
 
 PRELOADED = (
     "math cmath collections collections.abc itertools functools re heapq bisect string random json copy datetime"
     " operator typing dataclasses enum decimal fractions statistics ast atexit threading io time abc array"
 ).split()
 REPORT_BYTES, NAME_BYTES = 200, 4096
-GRACE_S = 0.2  # for a process that has closed its connection, to end by itself
+GRACE_S = 2.0  # for a process that has closed its connection, to end by itself, on a busy machine too
 KILLS = 20  # of a session that may fork meanwhile
 CPU_S = 2.0  # the least limit of processor time is above
 _ABOVE = 200  # descriptors from here are out of the way of those that a child gets
@@ -80,7 +81,6 @@ def _map_users(control: socket.socket) -> bool:
 def _run_tests(box: Box, control: socket.socket, fds: Sequence[int], timeout_s: float) -> dict[str, str]:
     """Runs a program and its tests; `fds` are the program's and the tests'."""
     program, tests = fds
-    deadline = time.monotonic() + timeout_s
     with ExitStack() as stack:
         work = stack.enter_context(box.run())
         answers, calls = map(stack.enter_context, socket.socketpair())
@@ -93,16 +93,20 @@ def _run_tests(box: Box, control: socket.socket, fds: Sequence[int], timeout_s: 
         sample = _Child(box, box.sample, work, timeout_s, to_sample, sample_process.answer_calls)
         stack.callback(sample.kill)
         to_tests = [nothing, nothing, nothing, calls.fileno(), tests, reporting.fileno()]
-        stack.callback(_Child(box, box.tests, "", timeout_s, to_tests, tests_process.main).kill)
+        judge = _Child(box, box.tests, "", timeout_s, to_tests, tests_process.main)
+        stack.callback(judge.kill)
         for end in (answers, calls, reporting):
             end.close()  # so that each of the two sees when the other is gone
-        if _readable(report.fileno(), control, deadline):
+        if _readable(report.fileno(), control, [sample, judge], timeout_s):
             reason = report.recv(REPORT_BYTES).decode(errors="replace") or "crashed"
         else:
             reason = "timeout"
         if reason == tests_process.LOST:
             reason = sample.how_it_ended("protocol")
         sample.kill()
+        judge.kill()
+        if sample.used_s + judge.used_s >= timeout_s:  # also between two looks: no luck in when these were
+            reason = "timeout"
         if os.fstat(output).st_size >= box.limits["output_bytes"]:
             reason = "output"
     return {"reason": "" if reason == tests_process.PASSED else reason}
@@ -111,7 +115,6 @@ def _run_tests(box: Box, control: socket.socket, fds: Sequence[int], timeout_s: 
 def _run_script(box: Box, control: socket.socket, fds: Sequence[int], timeout_s: float) -> dict[str, str]:
     """Runs a program as a script; `fds` are the program's, its input's and its output's."""
     program, given, output = fds
-    deadline = time.monotonic() + timeout_s
     with ExitStack() as stack:
         work = stack.enter_context(box.run())
         said, saying = map(stack.enter_context, socket.socketpair())
@@ -122,10 +125,12 @@ def _run_script(box: Box, control: socket.socket, fds: Sequence[int], timeout_s:
         stack.callback(child.kill)
         watch = os.pidfd_open(child.pid)
         stack.callback(os.close, watch)
-        reason = child.how_it_ended("") if _readable(watch, control, deadline) else "timeout"
+        reason = child.how_it_ended("") if _readable(watch, control, [child], timeout_s) else "timeout"
         child.kill()
         if reason == "exited":
             reason = _raised(said) or reason
+        if child.used_s >= timeout_s:
+            reason = "timeout"
         if os.fstat(output).st_size >= box.limits["output_bytes"]:
             reason = "output"
     return {"reason": reason}
@@ -155,12 +160,16 @@ class _Child:
         timeout_s: bounds its processor time too.
         fds: its descriptors, from 0; it has no others.
         body: gives its exit code.
+
+    Attributes:
+        pid: its number here.
+        used_s: its seconds of processor time, once it has been killed.
     """
 
     def __init__(
         self, box: Box, role: Role, work: str, timeout_s: float, fds: Sequence[int], body: Callable[[], int]
     ) -> None:
-        self._in_namespace, self._killed = box.own_pids >= 0, False
+        self._in_namespace, self._killed, self.used_s = box.own_pids >= 0, False, 0.0
         self.pid = box.fork()
         if self.pid:
             return
@@ -173,14 +182,14 @@ class _Child:
         finally:  # whatever happened: nothing of the child may run what follows in the fork server
             os._exit(code)
 
-    def kill(self) -> tuple[int, float]:
+    def kill(self) -> int:
         """Kills it and all that it has started, and waits until they are gone, once.
 
         Returns:
-            Its status and its seconds of processor time; zeros if it had been killed before.
+            Its status; 0 if it had been killed before.
         """
         if self._killed:
-            return 0, 0.0
+            return 0
         self._killed = True
         os.kill(self.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
@@ -188,20 +197,21 @@ class _Child:
             with suppress(ProcessLookupError, PermissionError):
                 for _ in range(KILLS):
                     os.killpg(self.pid, signal.SIGKILL)
-        return status, usage.ru_utime + usage.ru_stime
+        self.used_s = usage.ru_utime + usage.ru_stime
+        return status
 
     def how_it_ended(self, otherwise: str) -> str:
         """Why it is gone; `otherwise` if it is still there, or if it ended well and that is the reason for nothing."""
         watch = os.pidfd_open(self.pid)
         gone, _, _ = select.select([watch], [], [], GRACE_S)
         os.close(watch)
-        status, cpu_s = self.kill()
+        status = self.kill()
         if not gone:
             return otherwise
         if not os.WIFSIGNALED(status):
             return "exited" if os.WEXITSTATUS(status) or otherwise else ""
         if os.WTERMSIG(status) in (signal.SIGKILL, signal.SIGXCPU):  # by the kernel, for one of two limits
-            return "timeout" if cpu_s >= CPU_S else "memory"
+            return "timeout" if self.used_s >= CPU_S else "memory"
         return "crashed"
 
 
@@ -217,15 +227,24 @@ def _take(fds: Sequence[int], role: Role) -> None:
     os.closerange(max(len(fds), role.rules + 1), 1 << 20)
 
 
-def _readable(fd: int, control: socket.socket, deadline: float) -> bool:
-    """Waits for a descriptor; False at the deadline. Ends the fork server if its caller is gone or speaks meanwhile."""
+def _readable(fd: int, control: socket.socket, children: Sequence[_Child], timeout_s: float) -> bool:
+    """Waits for a descriptor; False if the time of the children is up first (see `timing`).
+
+    Ends the fork server if its caller is gone or speaks meanwhile.
+    """
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     poll.register(control, select.POLLIN)
-    ready = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1e3))
-    if control.fileno() in ready:
-        os._exit(1)
-    return fd in ready
+    stopwatch, wait_s = Stopwatch(timeout_s, time.monotonic()), LOOK_S
+    while wait_s:
+        ready = dict(poll.poll(wait_s * 1e3))
+        if control.fileno() in ready:
+            os._exit(1)
+        if fd in ready:
+            return True
+        used = sum(processor_seconds(child.pid) for child in children)
+        wait_s = stopwatch.look_again_in(used, time.monotonic())
+    return False
 
 
 def _probe(box: Box) -> dict[str, str]:

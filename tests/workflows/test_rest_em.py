@@ -70,7 +70,7 @@ def test_what_is_trained_on_passed_and_is_what_is_kept(tiny_run: Path) -> None:
         assert all(one.passed and one.finished for one in kept)
         assert read_pairs(str(select / "pairs"), "train") == [(prompts[one.problem], one.text) for one in kept]
     graded = [one for grade in tiny_run.glob("grade-*") for one in read_all(str(grade / "graded"), Graded)]
-    assert {one.verifier for one in graded} == {"number@1", "python@1"}
+    assert {one.verifier for one in graded} == {"number@1", "python@2"}
     assert any(one.passed for one in graded)
     assert not all(one.passed for one in graded)
 

@@ -99,6 +99,16 @@ def test_samples_of_unknown_problems_and_unfinished_samples_are_refused(sampled:
         replace(sampled, timeout_s=0)
 
 
+def test_threads_are_as_many_as_the_processors_that_it_may_use(sampled: GradeConfig, monkeypatch) -> None:
+    monkeypatch.setattr(grade_job, "processors", lambda: 3)
+    for threads, expected in ((0, 3), (5, 5)):
+        shard = grade_job.GradeShard(replace(sampled, threads=threads), {})
+        shard.setup()
+        assert shard.verifiers is not None
+        assert (shard.threads, shard.verifiers.workers) == (expected, expected)
+        shard.teardown()
+
+
 def test_another_timeout_is_another_job(sampled: GradeConfig) -> None:
     run(sampled)
     with pytest.raises(UserError, match="another timeout s"):

@@ -84,7 +84,7 @@ def test_number(problem: Problem, text: str, passed: bool, reason: str, answer: 
 def test_boxed_where_writing_settles_it(problem: Problem, text: str, passed: bool, reason: str, answer: str) -> None:
     tools = FakeTools("crashed")
     judged = verify(problem, text, tools=tools)
-    name = f"boxed@1+{math_verify_name()}"
+    name = f"boxed@2+{math_verify_name()}"
     assert judged == Judged(passed, reason, answer, name, judged.votes)
     assert tools.asked == []
     assert not judged.disagreement
@@ -106,7 +106,7 @@ def test_boxed_asks_the_algebra_for_the_rest() -> None:
         judged = verify(problem, "\\boxed{\\sqrt{8}}", tools=tools)
         assert tools.asked == [("2\\sqrt{2}", "\\sqrt{8}")]  # the reference first
         assert (judged.passed, judged.reason) == (opinion == "equal", reason)
-        assert judged.votes == (("boxed@1", False), (library, opinion == "equal"))
+        assert judged.votes == (("boxed@2", False), (library, opinion == "equal"))
         assert judged.disagreement == (opinion == "equal")
 
 
@@ -124,12 +124,12 @@ def test_a_second_opinion_is_counted_and_changes_nothing() -> None:
 def test_programs() -> None:
     tools = FakeTools()
     judged = verify(PROGRAM, "    return 2 * x\n\n", tools=tools)
-    assert judged == Judged(True, "", "    return 2 * x", "python@1")
+    assert judged == Judged(True, "", "    return 2 * x", "python@2")
     assert tools.asked == [("def f(x):\n    return 2 * x\n", PROGRAM.tests)]
     tools = FakeTools(passed=False, reason="failed test")
     assert verify(PROGRAM, "    return x", tools=tools).reason == "failed test"
     tools = FakeTools(passed=False)
-    assert verify(STDIN, "```python\nprint(1)\n```", tools=tools) == Judged(False, "failed", "print(1)", "stdin@1")
+    assert verify(STDIN, "```python\nprint(1)\n```", tools=tools) == Judged(False, "failed", "print(1)", "stdin@2")
     assert tools.asked == [("print(1)\n", STDIN.cases)]
 
 
@@ -139,7 +139,7 @@ def test_nothing_to_test_by_or_to_run_fails_without_a_run() -> None:
     assert verify(replace(STDIN, cases=()), "print(1)", tools=tools).reason == "no tests"
     for problem in (PROGRAM, STDIN):
         assert verify(problem, " \n```python\n```", tools=tools) == Judged(
-            False, "no answer", "", f"{problem.verifier}@1"
+            False, "no answer", "", f"{problem.verifier}@2"
         )
     assert tools.asked == []
 
@@ -155,7 +155,7 @@ def test_text_that_no_process_could_be_told() -> None:
 def test_the_graded_sample_keeps_the_sample() -> None:
     sample = Sample("b", 3, "\\boxed{0.5}", 7, finished=False, log_probability=-1.5)
     judged = verify(BOXED, sample.text, tools=FakeTools())
-    name = f"boxed@1+{math_verify_name()}"
+    name = f"boxed@2+{math_verify_name()}"
     assert judged.graded(sample) == Graded("b", 3, "\\boxed{0.5}", 7, False, True, "", "1/2", name)
 
 
@@ -215,6 +215,57 @@ def test_the_real_sandbox() -> None:
         assert real.verify(halves, "    return x / 2\n").reason == "failed test"
         assert real.verify(STDIN, "print(2 * int(input()))").passed
         assert real.verify(STDIN, "print(4)").reason == "wrong output"
+
+
+# in the manner of HumanEval/32: the test judges a result by a helper that the prompt defines
+ROOT = Problem(
+    id="r",
+    prompt="",
+    verifier="python",
+    prefix="import math\n\n\ndef poly(xs: list, x: float):\n"
+    '    """Evaluates."""\n    return sum(c * math.pow(x, i) for i, c in enumerate(xs))\n\n\n'
+    'def find_zero(xs: list):\n    """ find_zero([1, 2]) gives -0.5"""\n',
+    tests=(
+        "def check(candidate):\n    for xs in ([1, 2], [-6, 11, -6, 1]):\n"
+        "        assert math.fabs(poly(xs, candidate(list(xs)))) < 1e-4",
+        "check(find_zero)",
+    ),
+)
+NEWTON = """    x = 0.5
+    for _ in range(200):
+        slope = sum(i * c * x ** (i - 1) for i, c in enumerate(xs) if i)
+        x -= poly(xs, x) / slope
+    return x
+"""
+
+
+def test_a_helper_of_the_problem_is_not_what_the_sample_says_it_is() -> None:
+    forged = "    return 0.0\n\n\ndef poly(xs, x):\n    return 0.0\n"
+    other_math = "    return 0.0\n\n\nclass math:\n    fabs = lambda x: 0.0\n"
+    with Verifiers(workers=1, timeout_s=20) as real:
+        assert real.verify(ROOT, NEWTON) == Judged(True, "", NEWTON.strip("\n"), "python@2")
+        assert real.verify(ROOT, f"```python\ndef find_zero(xs):\n{NEWTON}```").passed
+        for forgery in (forged, other_math, "def find_zero(xs):\n" + forged):
+            assert real.verify(ROOT, forgery).reason == "failed test"
+        # without the helper among the tests, as the first of them, the forgery would pass
+        assert real.run_python(ROOT.prefix + forged, ROOT.tests).passed
+
+
+def test_results_that_are_no_plain_data_are_counted_as_such() -> None:
+    wants = replace(PROGRAM, tests=("assert f('aab') == {'a': 2, 'b': 1}",))
+    with Verifiers(workers=1, timeout_s=20) as real:
+        assert (
+            real.verify(wants, "    from collections import Counter\n    return Counter(x)").reason == "forbidden value"
+        )
+        assert real.verify(wants, "    from collections import Counter\n    return dict(Counter(x))").passed
+
+
+def test_processors_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifiers.os, "sched_getaffinity", lambda _: {1, 4, 6})
+    assert verifiers.processors() == 3
+    monkeypatch.delattr(verifiers.os, "sched_getaffinity")
+    monkeypatch.setattr(verifiers.os, "cpu_count", lambda: None)
+    assert verifiers.processors() == 1
 
 
 def test_every_verifier_of_a_problem_is_known() -> None:

@@ -5,6 +5,9 @@
 """
 
 TESTS = ["assert f(2) == 4", "assert f(3) == 9"]
+# the same by a helper that the problem gives, and so stands in the tests
+HELPED = ["import math\nLIMIT = 1e-9\ndef off(x, y):\n    return abs(x * x - y)"]
+HELPED += [f"assert math.fabs(off({x}, f({x}))) < LIMIT" for x in (2, 3)]
 
 # looks for the tests' text; the pattern does not match itself, and each search shows on a decoy that it would find it
 _SEARCH = """
@@ -288,6 +291,19 @@ def f(x): return x * x if found else 0
         "def f(x): return AssertionError\n__builtins__ = {}",
         None,
     ),
+}
+
+# tried on `HELPED`: each has names of its own in the place of what the tests judge by
+HELPERS = {
+    "another helper": "def off(x, y): return 0\ndef f(x): return 0",
+    "another helper, by globals": "globals()['off'] = lambda *a: 0\ndef f(x): return 0",
+    "another helper, once it is called": "def f(x):\n    global off\n    off = lambda *a: 0\n    return 0",
+    "a helper that answers with text": "def off(x, y): return ''\ndef f(x): return 0",
+    "another limit": "LIMIT = float('inf')\ndef f(x): return 0",
+    "another module": "class math:\n    fabs = staticmethod(lambda x: 0)\ndef f(x): return 0",
+    "another function in the module": "import math\nmath.fabs = lambda x: 0\ndef f(x): return 0",
+    "a module of the helper's name": "import sys, types\noff = types.ModuleType('off')\ndef f(x): return 0",
+    "another abs": "def abs(x): return 0\ndef f(x): return 0",
 }
 
 SCRIPTS = {

@@ -83,6 +83,20 @@ def test_evil_programs(sandbox: Sandbox, outside: Outside, name: str) -> None:
     assert_well(sandbox, outside)
 
 
+@pytest.mark.parametrize("name", evil.HELPERS)
+def test_what_the_tests_define_is_theirs(sandbox: Sandbox, outside: Outside, name: str) -> None:
+    assert sandbox.run_python(evil.HELPERS[name], evil.HELPED, LONG_S) == Verdict(False, "failed test")
+    assert sandbox.run_python(SQUARE, evil.HELPED, LONG_S) == Verdict(True, "")
+    assert_well(sandbox, outside)
+
+
+def test_a_helper_that_is_left_to_the_program_can_be_forged(sandbox: Sandbox) -> None:
+    # else the test above would show nothing
+    assert sandbox.run_python(
+        evil.HELPERS["another helper"], ["import math\nLIMIT = 1", *evil.HELPED[1:]], LONG_S
+    ).passed
+
+
 @pytest.mark.parametrize("name", evil.SCRIPTS)
 def test_evil_scripts(sandbox: Sandbox, outside: Outside, name: str) -> None:
     program, reasons = evil.SCRIPTS[name]

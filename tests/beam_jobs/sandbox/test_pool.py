@@ -70,6 +70,7 @@ def test_a_fork_server_that_dies_in_a_run_is_tried_once_more() -> None:
 
 def test_a_fork_server_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "LATE_S", 1.0)
+    monkeypatch.setattr(pool, "wall_limit", lambda timeout_s: timeout_s)
     monkeypatch.setattr(pool, "END_S", 0.1)
     with Sandbox(1) as sandbox:
         assert sandbox.run_python(ADD, TESTS, LONG_S) == PASSED

@@ -112,6 +112,18 @@ WRONG = {
     "own exception": ("class E(Exception): pass\ndef f(): raise E", ["f()"], "error: Exception"),
     "instance": ("class A:\n    def __init__(self): self.x = 1", ["assert A().x == 1"], "forbidden value"),
     "generator": ("def f():\n    yield 1", ["assert list(f()) == [1]"], "forbidden value"),
+    "Counter": (
+        "from collections import Counter\ndef f(): return Counter('a')",
+        ["assert f() == {'a': 1}"],
+        "forbidden value",
+    ),
+    "frozenset": ("def f(): return frozenset()", ["assert f() == set()"], "forbidden value"),
+    "deque in a list": (
+        "from collections import deque\ndef f(): return [deque()]",
+        ["assert len(f()) == 1"],
+        "forbidden value",
+    ),
+    "range": ("def f(): return range(3)", ["assert list(f()) == [0, 1, 2]"], "forbidden value"),
     "function as argument": ("def f(g): return g(1)", ["assert f(lambda x: x) == 1"], "forbidden value"),
     "tests that are not Python": ("def f(): return 1", ["assert f( == 1"], "error: SyntaxError"),
     "too slow": ("def f():\n    while True: pass", ["f()"], "timeout"),

@@ -1,4 +1,6 @@
-from models.rest_em.program_text import code_of, program_of
+import pytest
+
+from models.rest_em.program_text import code_of, helpers_of, program_of
 from models.rest_em.records import Problem
 
 BODY = "    return 2 * x\n"
@@ -32,3 +34,47 @@ def test_a_whole_function_replaces_the_head_but_not_what_stands_before_it() -> N
     # a body, then the same function once more: the model went on
     assert program_of(problem(head), BODY + "\n" + whole) == head + BODY + "\n" + whole
     assert program_of(problem(head), "def g(x):\n" + BODY) == head + "def g(x):\n" + BODY
+
+
+HELP = "import math\n\n\ndef help(x):\n    return math.floor(x)\n"
+DOUBLES = 'def f(x):\n    """Doubles."""\n'
+
+
+@pytest.mark.parametrize(
+    ("prefix", "helpers"),
+    [
+        ("", ""),
+        ("def f(x):\n", ""),
+        (DOUBLES, ""),
+        ('"""About."""\n' + DOUBLES, ""),
+        (HELP + "\n\n" + DOUBLES, HELP),
+        (HELP + "\n\ndef f(x):\n", HELP),
+        (HELP + "\n\ndef f(\n    x: int,\n) -> int:\n", HELP),
+        (HELP + "\n\n@functools.cache\ndef f(x):", HELP),
+        (HELP + '\n\ndef f(x):\n    """Doubl', HELP),
+        (HELP + "\n\nclass S:\n    def f(self, x):\n", HELP),
+        (HELP + "\n\ndef f(x):\n    y = 2\n", HELP),  # it goes on
+        (HELP + "\n\ndef f(x):\n    return", HELP),  # it goes on too
+        (HELP, HELP),  # all of the asked function is in the completion
+        ("N = 3\nfor i in range(N):\n    pass\n\ndef f(x):\n", "N = 3\nfor i in range(N):\n    pass\n"),
+        ("def f(x):\n    return 1\n\n" + HELP + DOUBLES, HELP),  # an earlier one of that name
+        ("def later(x):\n    pass\n\n" + HELP + DOUBLES, HELP),  # is to be written as well
+        (
+            "def a(x):\n    return x + b()\n\ndef b():\n    return Solution().b()\n",
+            "def a(x):\n    return x + b()\n",
+        ),
+        (
+            "from typing import *\n\ndef g(x: List):\n    return x\n\n" + DOUBLES,
+            "from typing import *\n\ndef g(x: List):\n    return x\n",
+        ),
+        (") (", ""),
+        ("x = '\0'\n", ""),
+    ],
+)
+def test_helpers_are_what_the_prefix_defines_besides_the_asked_function(prefix: str, helpers: str) -> None:
+    assert helpers_of(problem(prefix)).split() == helpers.split()
+
+
+def test_the_adapter_of_apps_stays_with_the_program() -> None:
+    adapter = "from typing import List\n\ndef solve(*arguments):\n    return Solution().solve(*arguments)\n"
+    assert helpers_of(problem(adapter)) == "from typing import List\n"
