@@ -9,12 +9,16 @@ select   --problems problems.jsonl --graded graded --codec codec.bin --output pa
 
 import argparse
 import json
+import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from models.rest_em.records import Problem, write_records
 from shammie.arguments import Parser
 from shammie.errors import UserError, run_for_people
+from shammie.files import is_local, read_bytes
 
 PROGRAM = "beam_jobs.rest_em"
 
@@ -42,6 +46,13 @@ def _problems(job: argparse.ArgumentParser) -> None:
     add("--input", nargs="+", required=True, help="the released files or folders")
     add("--format", required=True, help="math, gsm8k, apps, humaneval, mbpp or jsonl")
     add("--output", required=True, help="file of problems to write")
+    add(
+        "--check",
+        action="store_true",
+        help="also judge each problem's own solution, programs in the sandbox (see shammie doctor): how many pass, and"
+        " in OUTPUT.failed.jsonl which do not, and why",
+    )
+    add("--timeout_s", type=float, default=4.0, help="of each verdict of --check (default: 4)")
 
 
 def _sample(job: argparse.ArgumentParser) -> None:
@@ -59,9 +70,16 @@ def _sample(job: argparse.ArgumentParser) -> None:
     add("--concurrency", type=int, default=8, help="requests at a time, of each worker process (default: 8)")
     add("--requests_per_s", type=float, default=0.0, help="most requests begun in a second (default: no limit)")
     add("--attempts", type=int, default=6, help="how often a request is sent (default: 6)")
-    add("--cache", default="", help="folder that keeps a server's answers, so that none is asked for twice")
+    add(
+        "--cache",
+        help="folder, on a disk of this host, that keeps a server's answers, so that none is asked for twice, not even"
+        " after the server died (default: OUTPUT.answers where the output is local; '' for none). It goes by the"
+        " model's name: for other weights of one name give another, or remove it",
+    )
+    add("--no_cache", action="store_true", help="the same as --cache ''")
     add("--no_top_k", action="store_true", help="do not send top_k, which OpenAI's own servers reject")
     add("--samples", type=int, default=32, help="of each problem (default: 32)")
+    add("--first_sample", type=int, default=0, help="number of the first, where others were drawn before (default: 0)")
     add("--temperature", type=float, default=0.7, help="0 takes the most probable token (default: 0.7)")
     add("--top_k", type=int, default=40, help="0 for all tokens (default: 40)")
     add("--top_p", type=float, default=1.0, help="nucleus (default: 1, all tokens)")
@@ -80,7 +98,7 @@ def _grade(job: argparse.ArgumentParser) -> None:
     add("--problems", required=True, help="the file of problems that were sampled")
     add("--samples", required=True, help="folder of the samples")
     add("--output", required=True, help="folder for the verdicts")
-    add("--timeout_s", type=float, default=4.0, help="of each verdict (default: 4)")
+    add("--timeout_s", type=float, default=4.0, help="processor seconds of each program (default: 4)")
     add("--second_opinion", action="store_true", help="ask both judges of boxed answers, and count where they differ")
     add("--threads", type=int, default=0, help="verdicts at a time in each worker process (default: its processors)")
     add("--overwrite", action="store_true", help="start over")
@@ -90,13 +108,15 @@ def _select(job: argparse.ArgumentParser) -> None:
     """What to fine-tune on: distinct right solutions, at most so many of a problem; a folder of pairs."""
     add = job.add_argument
     add("--problems", required=True, help="the file of problems that were sampled")
-    add("--graded", required=True, help="folder of the verdicts")
+    add("--graded", nargs="+", required=True, help="folders of the verdicts; of samples of other numbers each")
     add("--codec", required=True, help="file of the codec of the model that will be tuned, or default, or bytes")
     add("--output", required=True, help="folder for pairs, kept.jsonl and dropped.jsonl")
     add("--cap", type=int, default=10, help="most solutions of a problem (default: 10)")
     add("--seed", type=int, default=0, help="of the choice among more (default: 0)")
     add("--distinct", default="text", help="what makes two the same: text or equations (default: text)")
+    add("--with_human", action="store_true", help="add the problems' own solutions")
     add("--max_tokens", type=int, default=0, help="leave out longer pairs (default: none)")
+    add("--prompt_file", default="", help="what stood before each prompt in sampling: it is trained with")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -114,12 +134,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def convert(arguments: argparse.Namespace, _: Sequence[str]) -> dict[str, Any]:
     """`problems`."""
-    from beam_jobs.rest_em.datasets import load_problems, ungradable
-    from models.rest_em.records import write_records
+    from beam_jobs.rest_em.datasets import load_all, ungradable
 
-    found = [problem for path in arguments.input for problem in load_problems(path, arguments.format)]
+    found = load_all(arguments.input, arguments.format)
+    told = {"problems": len(found), "without_reference": len(ungradable(found))}
     write_records(arguments.output, found)
-    return {"problems": len(found), "without_reference": len(ungradable(found))}
+    return told | (_checked(found, arguments) if arguments.check else {})
+
+
+def _checked(problems: Sequence[Problem], arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `problems --check` adds; which solutions fail goes beside the output."""
+    from beam_jobs.rest_em.datasets import failing_solutions
+    from beam_jobs.rest_em.verifiers import Verifiers
+    from shammie.files import canonical_json, write_bytes
+
+    if not arguments.timeout_s > 0:
+        raise UserError(f"timeout_s={arguments.timeout_s} is not above 0", "give seconds")
+    with Verifiers(os.cpu_count() or 1, timeout_s=arguments.timeout_s) as verifiers:
+        failed = failing_solutions(problems, verifiers)
+    lines = [canonical_json({"id": one, "reason": reason}) + "\n" for one, reason in failed.items()]
+    write_bytes(f"{arguments.output}.failed.jsonl", "".join(lines).encode())
+    solutions = sum(bool(one.solution) for one in problems)
+    return {
+        "without_solution": len(problems) - solutions,
+        "solutions_passed": solutions - len(failed),
+        **{f"solutions_failed/{reason}": count for reason, count in sorted(Counter(failed.values()).items())},
+    }
 
 
 def sample(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> dict[str, Any]:
@@ -128,7 +168,6 @@ def sample(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> dict[str
     from beam_jobs.inference.requests import Generation
     from beam_jobs.rest_em.sample import LocalModel, SampleConfig, run
     from models.lm.decoding import Sampling
-    from shammie.files import read_bytes
 
     a = arguments
     if bool(a.model) == bool(a.endpoint):
@@ -147,7 +186,7 @@ def sample(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> dict[str
         concurrency=a.concurrency,
         requests_per_s=a.requests_per_s,
         attempts=a.attempts,
-        cache=a.cache,
+        cache=_cache_of(a),
         send_top_k=not a.no_top_k,
     )
     try:
@@ -160,14 +199,33 @@ def sample(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> dict[str
         model=served or local,
         generation=Generation(sampling, a.new_tokens),
         samples=a.samples,
+        first_sample=a.first_sample,
         seed=a.seed,
         iteration=a.iteration,
         group_samples=a.group_samples,
-        prompt_prefix=read_bytes(a.prompt_file).decode() if a.prompt_file else "",
+        prompt_prefix=_text_of(a.prompt_file),
         max_bad_share=a.max_bad_share,
         overwrite=a.overwrite,
     )
     return run(config, beam_flags)["counters"]
+
+
+def _cache_of(arguments: argparse.Namespace) -> str:
+    """The folder of a server's answers; "" for none."""
+    a = arguments
+    if a.no_cache and a.cache:
+        raise UserError(f"--no_cache and --cache {a.cache!r} contradict each other", "give one of them")
+    if a.no_cache or not is_local(a.output):
+        return a.cache or ""
+    return a.output.rstrip("/") + ".answers" if a.cache is None else a.cache
+
+
+def _text_of(path: str) -> str:
+    """The text of a prompt file; "" without one."""
+    try:
+        return read_bytes(path).decode() if path else ""
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: byte {error.start} is not UTF-8", "convert the file") from error
 
 
 def grade(arguments: argparse.Namespace, beam_flags: Sequence[str]) -> dict[str, Any]:
@@ -185,13 +243,15 @@ def select(arguments: argparse.Namespace, _: Sequence[str]) -> dict[str, Any]:
     a = arguments
     return write_selection(
         problems=a.problems,
-        graded=[a.graded],
+        graded=a.graded,
         codec=a.codec,
         output=a.output,
         cap=a.cap,
         seed=a.seed,
         distinct=a.distinct,
+        with_human=a.with_human,
         max_tokens=a.max_tokens,
+        prompt_prefix=_text_of(a.prompt_file),
     )
 
 

@@ -1,12 +1,17 @@
-"""Problems from the released files of known datasets, from a local path or a bucket: `load_problems`, `FORMATS`."""
+"""Problems from the released files of known datasets, from a local path or a bucket: `load_problems`, `FORMATS`.
+
+Also what is wrong with them: `ungradable` problems, and reference solutions that fail (`failing_solutions`).
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from beam_jobs.rest_em import apps, dataset_formats
 from beam_jobs.rest_em.dataset_formats import Made
 from beam_jobs.rest_em.dataset_rows import BadRecordError, Row, file_rows, folder_rows, need
+from beam_jobs.rest_em.verifiers import Verifiers
 from models.rest_em.records import Problem
 from shammie.errors import UserError, unknown
 from shammie.files import is_directory
@@ -114,6 +119,26 @@ def load_problems(path: str, format: str, *, on_bad: OnBad | None = None, templa
     return list(found.values())
 
 
+def load_all(paths: Iterable[str], format: str) -> list[Problem]:
+    """The problems of several files or folders, in their order.
+
+    Raises:
+        UserError: as `load_problems`; or a problem of one has the id of another one's.
+    """
+    where: dict[str, str] = {}
+    found = []
+    for path in paths:
+        for problem in load_problems(path, format):
+            if problem.id in where:
+                raise UserError(
+                    f"{where[problem.id]} and {path} both have a problem of the id {problem.id!r}",
+                    "give each file once; where ids come from files' names, give them other names",
+                )
+            found.append(problem)
+        where |= {problem.id: path for problem in found[len(where) :]}
+    return found
+
+
 def filled(template: str, values: Mapping[str, str]) -> str:
     """A template with the fields in; what they hold is not searched for further ones.
 
@@ -139,3 +164,16 @@ def ungradable(problems: Iterable[Problem]) -> dict[str, str]:
         elif not (one.tests if one.verifier == "python" else one.cases):
             lacks[one.id] = "tests"
     return lacks
+
+
+def failing_solutions(problems: Iterable[Problem], verifiers: Verifiers) -> dict[str, str]:
+    """The problems whose own solution does not pass: id to the verdict's reason. Those without one are skipped.
+
+    Args:
+        problems: with ids of their own each.
+        verifiers: what judges; as many solutions are judged at a time as it has workers.
+    """
+    solved = [one for one in problems if one.solution]
+    with ThreadPoolExecutor(verifiers.workers) as pool:
+        judged = pool.map(lambda one: verifiers.verify(one, one.solution), solved)
+        return {one.id: verdict.reason for one, verdict in zip(solved, judged, strict=True) if not verdict.passed}

@@ -15,16 +15,21 @@ MAX_ANSWER = 2000
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|operatorname)\s*\{([^{}]*)\}")
 _UNIT = re.compile(r"\\(?:text|textbf|textit|textrm|mbox)\s*\{[^{}]*\}\Z|\\mathrm\s*\{[^{}]{2,}\}\Z")
-_SPACES = re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad(?![A-Za-z])|\s+")
+_SPACES = re.compile(r"(?:(?<!\\)\\[,;: ]|~|\\q?quad(?![A-Za-z])|\s)+")
+_GROUP_MARKS = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!)(?=[0-9]{3}(?![0-9]))")
+_SPACED_GROUPS = re.compile(r"(?<![0-9._^])(?<![0-9] )[1-9][0-9]{0,2}(?: [0-9]{3})+(?! ?[0-9])")
+_COMMA_GROUPS = re.compile(r"(?<![0-9.,_^])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9]|,[^ ])")
+_SEPARATOR = re.compile(r" , ?|, ")
+_NEEDLESS = re.compile(r"(?<![0-9]) | (?![0-9])")
 _DROPPED = re.compile(
-    r"\\(?:left|right|displaystyle|limits|Bigg?[lr]?|bigg?[lr]?)(?![A-Za-z])|\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree|°"
+    r"(?<!\\)\\!|\\(?:left|right|displaystyle|limits|Bigg?[lr]?|bigg?[lr]?)(?![A-Za-z])|\^\s*(?:\\circ|\{\s*\\circ\s*\})|\\degree|°"
 )
 _BARE_FRACTION = re.compile(
-    r"\\frac([0-9A-Za-z])([0-9A-Za-z])|\\frac([0-9A-Za-z])(?=\{)|\\frac(\{[^{}]*\})([0-9A-Za-z])"
+    r"\\frac([0-9A-Za-z]) ?([0-9A-Za-z])|\\frac([0-9A-Za-z])(?=\{)|\\frac(\{[^{}]*\})([0-9A-Za-z])"
 )
 _BARE_ROOT = re.compile(r"\\sqrt([0-9A-Za-z])")
 _RATIO = re.compile(r"(-?)\\frac\{(-?[0-9]+)\}\{(-?[0-9]+)\}")
-_PLAIN = re.compile(r"-?(?:[0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)?(?:\.[0-9]+)?(?:/[0-9]+)?")
+_PLAIN = re.compile(r"-?(?:[0-9]+|[1-9][0-9]{0,2}(?:,[0-9]{3})+)?(?:\.[0-9]+)?(?:/[0-9]+)?")
 _NAMED = re.compile(r"(?:[A-Za-z]|\\[A-Za-z]+)(?:_\{?[A-Za-z0-9]\}?)?(?:\([A-Za-z]\))?=([^=<>]+)")
 _SAME = (
     ("\N{MINUS SIGN}", "-"),
@@ -72,18 +77,41 @@ def normal_form(answer: str) -> str:
 
     Spaces, delimiter sizes, units and degree, dollar and percent signs go; \dfrac12 becomes \frac{1}{2}; of "x=5" the
     5 stays; a rational number becomes its value in lowest terms, so 1/2, 0.5 and \frac{2}{4} are one.
+
+    A comma beside a space, of whatever width, separates a list: "1, 234" is two numbers, and keeps its space, for
+    without it would be one. "{,}" and ",\!" before three digits never separate; nor does a bare comma outside of
+    brackets where all digits stand in groups of three, as in "1,234". A space between digits goes only where they
+    stand in such groups: "1 234" is 1234, "1 2" is not 12, and "1 1/2" not 11/2.
     """
     if len(answer) > MAX_ANSWER:
         return ""
+    answer = _GROUP_MARKS.sub("", answer)
     for one, other in _SAME:
         answer = answer.replace(one, other)
     answer = re.sub(r"\\([lg])e(?![A-Za-z])", r"\\\1eq", _DROPPED.sub("", answer))
-    answer = _SPACES.sub(" ", _without_unit(answer.strip())).replace(" ", "").rstrip(".")
+    answer = _without_spaces(_SPACES.sub(" ", _without_unit(answer.strip())).strip()).rstrip(".")
     answer = _BARE_ROOT.sub(r"\\sqrt{\1}", _BARE_FRACTION.sub(_braced, answer))
     if named := _NAMED.fullmatch(answer):
         answer = named[1]
     value = rational(answer)
     return answer if value is None else str(value)
+
+
+def _without_spaces(answer: str) -> str:
+    """Without the spaces that mean nothing, and with numbers in groups of digits as one run of digits."""
+    answer = _SPACED_GROUPS.sub(lambda found: found[0].replace(" ", ""), _SEPARATOR.sub(", ", answer))
+    answer = ", ".join(_NEEDLESS.sub("", one) for one in _joined(answer).split(", "))
+    bare = answer.replace(", ", ",")
+    return bare if _joined(bare) == bare else answer
+
+
+def _joined(answer: str) -> str:
+    def one(found: re.Match[str]) -> str:
+        before = answer[: found.start()]
+        inside = sum(before.count(char) for char in "([{") - sum(before.count(char) for char in ")]}")
+        return found[0] if inside else found[0].replace(",", "")  # "(1,234)" is a pair
+
+    return _COMMA_GROUPS.sub(one, answer)
 
 
 def _without_unit(answer: str) -> str:
@@ -118,15 +146,29 @@ def same_answer(reference: str | None, answer: str | None) -> bool:
 def settled(reference: str, answer: str) -> bool | None:
     """What their writing alone tells of two answers in normal form; None where algebra has to decide.
 
-    Equal writing is equal. Two rational numbers are equal only if exactly so: libraries round. A set is no pair and
-    no interval, and the ends of an interval count.
+    Equal writing is equal. Rational numbers, alone or in lists, are equal only if exactly so: libraries round, and
+    some take "1,234, 5" for "1, 234, 5". A set is no pair and no interval, and the ends of an interval count.
     """
     if not reference or not answer or reference == answer:
         return bool(reference) and reference == answer
-    if rational(reference) is not None and rational(answer) is not None:
+    numbers, others = _rationals(reference), _rationals(answer)
+    if numbers and others and (numbers != others or len(numbers) == 1):
         return False
     ends = [(_ends(one)) for one in (reference, answer)]
     return False if None not in ends and ends[0] != ends[1] else None
+
+
+def _rationals(answer: str) -> set[Fraction] | None:
+    """The numbers of a list, or the one that an answer is; None where something else is among them."""
+    if (alone := rational(answer)) is not None:
+        return {alone}
+    inner = answer.replace("\\{", "{").replace("\\}", "}")[1:-1] if _ends(answer) else answer
+    found: set[Fraction] = set()
+    for one in inner.split(","):
+        if (value := rational(one.strip())) is None:
+            return None
+        found.add(value)
+    return found
 
 
 def _ends(answer: str) -> str | None:

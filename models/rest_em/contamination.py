@@ -1,14 +1,19 @@
-"""Problems of the training set that an evaluation set has too: by their whole text, and by runs of words."""
+"""Held-out problems that the training set has too: by their whole text, and by runs of words."""
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from models.rest_em.records import Problem
 
 SAME_TEXT = "same text"
+COMMON = 10
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+_WORD = re.compile(r"\w+|([^\w\s])\1*")
+_PUNCTUATION = frozenset(".,;:!?'\"`$()[]{}")
+_LONGEST_SIGN = 3  # a rule of five dashes is one of six
 
 
 class Overlap(NamedTuple):
@@ -28,50 +33,78 @@ class Overlap(NamedTuple):
 def words_of(text: str) -> list[str]:
     """The words of a text, and signs of its mathematics, in lower case; spaces and punctuation are left out.
 
-    Signs stay because problems that differ in nothing else differ in them: "2 + 3" and "2 * 3".
+    Signs stay because problems that differ in nothing else differ in them: "2 + 3" and "2 * 3". A sign that is
+    repeated is one word, and of more than 3 like it 3 are left: a line of dashes is no line of words.
     """
-    return [word for word in _WORD.findall(text.lower()) if word not in ".,;:!?'\"`$()[]{}"]
+    found = (one[0] if one[1] is None else one[0][:_LONGEST_SIGN] for one in _WORD.finditer(text.lower()))
+    return [word for word in found if word[0] not in _PUNCTUATION]
 
 
-def overlapping(train: Iterable[Problem], evaluation: Iterable[Problem], n: int = 13) -> list[Overlap]:
-    """The pairs of prompts with the same words, or with `n` consecutive words in common.
+def overlapping(
+    train: Iterable[Problem], evaluation: Iterable[Problem], n: int = 13, *, common: int = COMMON
+) -> list[Overlap]:
+    """The held-out problems with the same words as one of the training set, or with `n` consecutive ones in common.
 
-    13 words are the rule of GPT-3's evaluation (Brown et al., arXiv:2005.14165, appendix C). Prompts of fewer words
-    are compared as a whole only. What a prompt's template adds counts as well: one of `n` words and more would make
-    all problems overlap.
+    13 words are the rule of GPT-3's evaluation (Brown et al., arXiv:2005.14165, appendix C), which also ignores runs
+    that collide with more than 10 documents: those are a dataset's phrases, such as "the first line of the input
+    contains". So is here a run more than half of which lies in such ones: a phrase and the next word are no problem
+    either. Prompts of fewer words are compared as a whole only; the same whole text is never ignored. Time and memory
+    grow with the text, not with the number of pairs.
 
     Args:
-        train: the problems to train on.
+        train: the problems to train on; one that is there twice counts once.
         evaluation: the problems to evaluate on.
         n: words.
+        common: runs of words in the prompts of more problems of `train` than this are ignored.
 
     Returns:
-        One for each pair, in the order of `train`, then of `evaluation`.
+        One for each problem of `evaluation` that overlaps, in their order, with the first of `train` by id.
 
     Raises:
-        ValueError: n is not above 0.
+        ValueError: n or common is not above 0.
     """
-    if n < 1:
-        raise ValueError(f"n must be above 0, got {n}")
-    order: dict[str, int] = {}
-    whole: dict[str, list[str]] = {}
-    runs: dict[str, list[str]] = {}
-    for problem in evaluation:
-        order[problem.id] = len(order)
-        words = words_of(problem.prompt)
-        whole.setdefault(" ".join(words), []).append(problem.id)
-        for run in dict.fromkeys(_runs(words, n)):
-            runs.setdefault(run, []).append(problem.id)
+    if n < 1 or common < 1:
+        raise ValueError(f"n and common must be above 0, got {n} and {common}")
+    held_out = list(evaluation)
+    wanted = {key for problem in held_out for key in _keys(words_of(problem.prompt), n)}
+    first, times = _found_in(train, wanted, n)
     found = []
-    for problem in train:
+    for problem in held_out:
         words = words_of(problem.prompt)
-        why = dict.fromkeys(whole.get(" ".join(words), ()), SAME_TEXT)
-        for run in _runs(words, n):
-            for other in runs.get(run, ()):
-                why.setdefault(other, f"{n} words: {run}")
-        found += [Overlap(problem.id, other, why[other]) for other in sorted(why, key=order.__getitem__)]
+        whole, *runs = _keys(words, n)
+        told = [(first[whole], -1)] if whole in first else []
+        ignored = {at for place, key in enumerate(runs) if times[key] > common for at in range(place, place + n)}
+        for place, key in enumerate(runs):
+            if 0 < times[key] <= common and 2 * len(ignored.intersection(range(place, place + n))) <= n:
+                told.append((first[key], place))
+        if told:
+            seen_in, place = min(told)
+            why = SAME_TEXT if place < 0 else f"{n} words: {' '.join(words[place : place + n])}"
+            found.append(Overlap(seen_in, problem.id, why))
     return found
 
 
-def _runs(words: list[str], n: int) -> Iterator[str]:
-    return (" ".join(words[start : start + n]) for start in range(len(words) - n + 1))
+def _found_in(problems: Iterable[Problem], wanted: set[bytes], n: int) -> tuple[dict[bytes, str], Counter[bytes]]:
+    """Of each wanted key that a problem has: the least id of such problems, and how many they are."""
+    first: dict[bytes, str] = {}
+    times: Counter[bytes] = Counter()
+    seen: set[bytes] = set()
+    for problem in problems:
+        if (itself := _hash("problem", problem.id, problem.prompt)) in seen:
+            continue
+        seen.add(itself)
+        for key in wanted.intersection(_keys(words_of(problem.prompt), n)):
+            times[key] += 1
+            first[key] = min(problem.id, first.get(key, problem.id))
+    return first, times
+
+
+def _keys(words: list[str], n: int) -> Iterator[bytes]:
+    """Of the whole text, then of each run of n words; hashes, for the runs are n times as long as the text."""
+    yield _hash("whole", *words)
+    for start in range(len(words) - n + 1):
+        yield _hash("run", *words[start : start + n])
+
+
+def _hash(*words: str) -> bytes:
+    return hashlib.blake2b("\0".join(words).encode(errors="replace"), digest_size=16).digest()

@@ -277,7 +277,7 @@ def test_released_files_become_splits_without_what_was_trained_on(tmp_path: Path
     assert {one["why"] for one in left_out} == {"same text"}
     (tmp_path / "train.jsonl").write_text("".join(map(row, range(61))))
     changed = plan(steps(Settings(data=data, test_problems=100)), str(tmp_path / "out"))
-    assert changed[0].state == "missing"
+    assert changed[0].state in ("missing", "stale")
 
 
 def test_a_base_of_the_user_s_must_read_the_codec_s_ids(tiny_run: Path, tmp_path: Path) -> None:

@@ -73,6 +73,18 @@ def test_what_only_a_template_adds_is_no_overlap() -> None:
     assert overlapping(many[:2], held_out[:1], common=1) == []
 
 
+def test_a_phrase_of_many_problems_and_a_word_beside_it_are_no_overlap() -> None:
+    phrase = " ".join(LONG.split()[:14])
+    many = [problem(f"t{n:02}", f"Task {n} {phrase} {n} {n}") for n in range(12)]
+    assert overlapping(many, [problem("e", f"Other {phrase} 7 8")]) == []  # "... miles 7": in one of them
+    own = "seven brothers share out ten coins"
+    many[7] = problem("t07", f"Task 7 {phrase} 7 {own}")
+    (found,) = overlapping(
+        many, [problem("e", f"Other {phrase} 7 {own}")]
+    )  # the run's last 7 of 13 are not the phrase's
+    assert found == Overlap("t07", "e", f"13 words: {' '.join(phrase.split()[-6:])} 7 {own}")
+
+
 def test_a_problem_that_is_twice_in_train_counts_once() -> None:
     ten = [problem(f"t{n}", f"{n}: {LONG} ({n})") for n in range(10)]
     assert [one.train for one in overlapping(ten + ten, [problem("e", LONG)])] == ["t0"]
