@@ -118,12 +118,14 @@ def _hash(problem: Problem) -> int:
 
 
 def _without_overlaps(splits: Mapping[str, list[Problem]]) -> tuple[dict[str, list[Problem]], list[dict[str, str]]]:
-    """The splits without held-out problems that training has seen, and what was left out, with reasons."""
-    seen = [*splits.get("base", ()), *splits["train"]]
+    """The splits without held-out problems that training or validation has seen; what was left out, with reasons."""
+    trained = [*splits.get("base", ()), *splits["train"]]
+    seen = {"base": [], "train": [], "validation": trained}
+    tested = [*trained, *splits["validation"]]
     clean, left_out = {}, []
     for split, problems in splits.items():
-        found = () if split in ("base", "train") else overlapping(seen, problems)
-        left_out += [{"split": split, "id": one, "train": trained, "why": why} for trained, one, why in found]
+        found = overlapping(seen.get(split, tested), problems)
+        left_out += [{"split": split, "id": one, "seen": other, "why": why} for other, one, why in found]
         bad = {one for _, one, _ in found}
         clean[split] = [problem for problem in problems if problem.id not in bad]
     return clean, left_out

@@ -107,8 +107,8 @@ def test_splits_are_disjoint_and_of_their_families(tiny_run: Path) -> None:
 
 def test_the_report_shows_pictures_tables_and_samples(tiny_run: Path) -> None:
     page = (tiny_run / "report.html").read_text()
-    assert page.count("<svg") == 5
-    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "")
+    assert page.count("<svg") == 4
+    assert not re.search(r'(src|href)="?http', page)
     headings = re.findall("<h2>(.*?)</h2>", page)
     assert headings[0] == "Reward by iteration"
     assert "Samples and verdicts" in headings
@@ -123,11 +123,12 @@ def test_a_second_run_does_nothing_and_a_lost_step_alone_is_made_again(tiny_run:
     grade = max(out.glob("grade-*"), key=lambda path: path.stat().st_mtime_ns)
     kept = {path.name: path.read_bytes() for path in (grade / "graded").iterdir()}
     shutil.rmtree(grade)
+    shutil.rmtree(next(out.glob("report-*")))  # a finished report asks for nothing
     done = {record["directory"] for record in load_records(str(out))}
     assert main(["run", "rest_em", *TINY, "--out", str(out)]) == 0
     assert {path.name: path.read_bytes() for path in (grade / "graded").iterdir()} == kept
     assert {path.name: path.read_bytes() for path in out.glob("*-*/lm.bin")} == before
-    assert done < {record["directory"] for record in load_records(str(out))} | {str(grade)}
+    assert {str(grade)} < {record["directory"] for record in load_records(str(out))} - done
 
 
 LM = LMConfig(width=16, layers=1, heads=1, head_width=16, mlp_width=16)
@@ -241,7 +242,7 @@ def test_small_and_paper_are_what_they_say(tmp_path: Path) -> None:
     sampled = _of(paper, "sample")[0].config
     assert (sampled["samples"], sampled["sampling"]["top_k"], sampled["sampling"]["temperature"]) == (32, 40, 0.7)
     assert {step.config["samples"] for step in _of(paper, "sample")} == {32, 96}
-    assert {step.config["cap"] for step in _of(paper, "select") if step.config} == {10}
+    assert {step.config["cap"] for step in _of(paper, "select") if "cap" in step.config} == {10}
     model = LMConfig(**_of(paper, "tune")[0].config["model"])
     assert model.block_parameters() == pytest.approx(1.2e9, rel=0.02)
 
@@ -273,7 +274,7 @@ def test_released_files_become_splits_without_what_was_trained_on(tmp_path: Path
     assert {one.id for one in problems_in(folder, "base")}.isdisjoint(one.id for one in problems_in(folder, "train"))
     left_out = json.loads((Path(folder) / "left_out.json").read_text())
     assert sizes["test"] == 30 - len([one for one in left_out if one["split"] == "test"])
-    assert 5 <= len(left_out) <= 10  # those of the 10 common ones that were not held out for validation
+    assert len(left_out) == 10
     assert {one["why"] for one in left_out} == {"same text"}
     (tmp_path / "train.jsonl").write_text("".join(map(row, range(61))))
     changed = plan(steps(Settings(data=data, test_problems=100)), str(tmp_path / "out"))
