@@ -204,6 +204,31 @@ def test_star_tries_unsolved_problems_again_with_the_answer() -> None:
     assert select.inputs["grade_hinted"].inputs["sample"] is hinted
 
 
+@pytest.mark.slow
+def test_every_variant_runs_and_is_told_of(tmp_path: Path) -> None:
+    names = ("rest_em", "star", "rft", "rest", "sft", "one_iteration", "distill")
+    variants = ", ".join(f"@{name}/rest_em_settings.Variant()" for name in names)
+    sizes = "@tiny/rest_em_settings.Size(), @large/rest_em_settings.Size()"
+    given = {"FAMILIES": "('arithmetic',)", "VARIANTS": f"({variants})", "SIZES": f"({sizes})"}
+    flags = [f"--gin.{name}={value}" for name, value in given.items()]
+    large = ["--gin_file", "gin/rest_em/sizes.gin"]
+    assert main(["run", "rest_em", *TINY, *large, "--out", str(tmp_path), *flags]) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    for name in names:
+        assert f"tiny_{name}_test_gain_points" in result
+        assert (f"0.4m_{name}_test_gain_points" in result) == (name != "distill")
+    hinted = [path for path in tmp_path.glob("sample-*/hinted.jsonl")]
+    assert hinted
+    answers = [
+        one.prompt.startswith(f"Answer: {one.answer}") for path in hinted for one in read_records(str(path), Problem)
+    ]
+    assert all(answers)
+    kept = [read_records(str(path), Graded) for path in tmp_path.glob("select-*/pairs/kept.jsonl")]
+    prompts = {pair[0] for path in tmp_path.glob("select-*/pairs") for pair in read_pairs(str(path), "train")}
+    assert any(kept)
+    assert not any(prompt.startswith("Answer:") for prompt in prompts)  # solutions are trained on without the hint
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
