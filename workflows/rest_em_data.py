@@ -20,6 +20,8 @@ from workflows.dag import Running
 NOT_MEASURED = ("base", "train", "validation")  # splits that are no test sets
 CODEC = "codec.bin"
 CODEC_WORDS = ("default", "bytes")  # that `Settings.codec` may be instead of a file
+MEASURED = "train_measured"  # some of train, on which models are measured too
+MOST_MEASURED = 600
 VALIDATION_SHARE = 10  # one in so many of train's problems, where there are no others
 
 
@@ -138,6 +140,8 @@ def _write(running: Running, splits: Mapping[str, Sequence[Problem]], left_out: 
             raise UserError(f"split {split} holds no problem", "give more, or others")
         prompted = [replace(one, prompt=prefix + one.prompt) for one in problems]
         write_records(running.path(f"{split}.jsonl"), prompted)
+        if split == "train":
+            write_records(running.path(f"{MEASURED}.jsonl"), sorted(prompted, key=_hash)[:MOST_MEASURED])
     sizes = {split: len(problems) for split, problems in splits.items()}
     write_json(running.path("left_out.json"), list(left_out))
     write_json(running.path("splits.json"), sizes, sort_keys=False)

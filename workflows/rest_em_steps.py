@@ -22,7 +22,7 @@ from seqio_tasks.pairs import splits_of
 from shammie.files import copy, join, read_bytes, write_json
 from workflows import rest_em_tuning
 from workflows.dag import Running
-from workflows.rest_em_data import codec_in, path_of, problems_in, test_sets
+from workflows.rest_em_data import MEASURED, codec_in, path_of, problems_in, test_sets
 from workflows.rest_em_measures import measure
 from workflows.rest_em_settings import Tuning
 
@@ -157,17 +157,17 @@ def _tuned(running: Running, *, start: str, pairs: str = "") -> Mapping[str, Any
 
 
 def evaluate(running: Running, beam_flags: Sequence[str]) -> Mapping[str, Any]:
-    """Measures a model on every test set: greedily, and with several samples where the config asks for them."""
+    """Measures a model on every test set, and greedily on some of the problems that are sampled ("train")."""
     c, folder = running.config, running.input("problems")
     found: dict[str, Any] = {}
-    for split in [*test_sets(folder), "train"]:
+    for split in [*test_sets(folder), MEASURED]:
         problems = problems_in(folder, split)
         graded = _graded(running, split, "greedy", beam_flags, sampling=GREEDY, samples=1)
         several: list[Graded] = []
-        if c["samples"] and split != "train":
+        if c["samples"] and split != MEASURED:
             drawn = Sampling(**c["sampling"])
             several = _graded(running, split, "drawn", beam_flags, sampling=drawn, samples=c["samples"])
-        found[split] = measure(problems, graded, several)
+        found["train" if split == MEASURED else split] = measure(problems, graded, several)
         write_records(running.path(f"{split}.jsonl"), graded)
     write_json(running.path("measures.json"), found)
     return {f"{split}_pass_at_1": one["pass_at_1"] for split, one in found.items()}

@@ -27,7 +27,7 @@ from workflows.bench.table import Table, Target
 SPEED_TARGET, USE_TARGET = 2.0, 0.8
 PEER_PACKAGES = ("torch==2.15.0", "transformers==5.23.0")
 SIZES: dict[str, dict[str, Any]] = {
-    "base": {"vocab_size": 512, "width": 128, "layers": 4, "heads": 4, "head_width": 32, "mlp_width": 512},
+    "base": {"vocab_size": 512, "width": 96, "layers": 3, "heads": 3, "head_width": 32, "mlp_width": 384},  # sizes.gin
     "25m": {"vocab_size": 4096, "width": 512, "layers": 6, "heads": 8, "head_width": 64, "mlp_width": 2048},
 }
 TEMPERATURE, TOP_K, END_ID = 0.7, 40, 1
