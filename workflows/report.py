@@ -22,7 +22,8 @@ p { max-width: 46rem; } p.lead, .note, figcaption { color: var(--faint); } .note
 .numbers { display: flex; flex-wrap: wrap; gap: 1rem 2.4rem; margin: 1.6rem 0; }
 .numbers b { display: block; font-size: 1.7rem; font-weight: 650; color: var(--key); }
 .numbers span { color: var(--faint); font-size: .88rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
+.wide { overflow-x: auto; margin: .9rem 0; }
+table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .28rem .9rem .28rem 0; border-bottom: 1px solid var(--line); }
 th { color: var(--faint); font-weight: 550; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; }
