@@ -18,8 +18,9 @@ from models.lm import LMConfig
 from models.lm.artefact import TrainedLM
 from models.lm.decoding import Sampling
 from models.rest_em.records import Graded, Problem, write_records
+from models.rest_em.selection import select as select_samples
 from seqio_tasks.pairs import splits_of
-from shammie.files import copy, join, read_bytes, write_json
+from shammie.files import copy, join, make_directory, read_bytes, write_json
 from workflows import rest_em_tuning
 from workflows.dag import Running
 from workflows.rest_em_data import MEASURED, codec_in, path_of, problems_in, test_sets
@@ -96,8 +97,13 @@ def select(running: Running) -> Mapping[str, Any]:
     words = [word for word in ("grade", "grade_hinted") if word in running.step.inputs]
     folders = [join(running.input(word), GRADED) for word in words]
     graded = [folder for folder in folders if manifest_or_none(folder)]
-    if not any(one.passed and one.finished for folder in graded for one in read_all(folder, Graded)):
-        return {"kept": 0}  # the next model is the one before: see `tune`
+    samples = [one for folder in graded for one in read_all(folder, Graded)]
+    if not c["with_human"] and not any(one.passed and one.finished for one in samples):
+        # the next model is the one before (see `tune`); why each sample is left out is told all the same
+        make_directory(running.path(PAIRS))
+        write_records(running.path(PAIRS, "kept.jsonl"), [])
+        write_records(running.path(PAIRS, "dropped.jsonl"), select_samples(samples).dropped)
+        return {"kept": 0}
     return write_selection(
         problems=join(running.input("problems"), "train.jsonl"),
         graded=graded,

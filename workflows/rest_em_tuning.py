@@ -1,6 +1,5 @@
 """Training on pairs with the held-out reward in view: the parameters of the best measurement are kept."""
 
-import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +9,7 @@ import numpy as np
 
 from beam_jobs.inference.lm_handler import LoadedLM, answer
 from beam_jobs.inference.requests import Generation, Group, Request
-from beam_jobs.rest_em.verifiers import Verifiers
+from beam_jobs.rest_em.verifiers import Verifiers, processors
 from models.equal_info.ids import SPECIAL_IDS
 from models.equal_info.load import AnyCodec
 from models.lm import LMConfig
@@ -42,7 +41,7 @@ class Reward:
         self._problems, self._config, self._codec = problems, config, codec
         self._generation = Generation(Sampling(temperature=0.0), new_tokens)
         self._group = Group(0, tuple(Request(one.id, one.prompt, 0) for one in problems))
-        self._verifiers = Verifiers(workers=len(os.sched_getaffinity(0)))
+        self._verifiers = Verifiers(workers=processors())
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,6 @@ select   --problems problems.jsonl --graded graded --codec codec.bin --output pa
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -145,12 +144,12 @@ def convert(arguments: argparse.Namespace, _: Sequence[str]) -> dict[str, Any]:
 def _checked(problems: Sequence[Problem], arguments: argparse.Namespace) -> dict[str, Any]:
     """What `problems --check` adds; which solutions fail goes beside the output."""
     from beam_jobs.rest_em.datasets import failing_solutions
-    from beam_jobs.rest_em.verifiers import Verifiers
+    from beam_jobs.rest_em.verifiers import Verifiers, processors
     from shammie.files import canonical_json, write_bytes
 
     if not arguments.timeout_s > 0:
         raise UserError(f"timeout_s={arguments.timeout_s} is not above 0", "give seconds")
-    with Verifiers(os.cpu_count() or 1, timeout_s=arguments.timeout_s) as verifiers:
+    with Verifiers(processors(), timeout_s=arguments.timeout_s) as verifiers:
         failed = failing_solutions(problems, verifiers)
     lines = [canonical_json({"id": one, "reason": reason}) + "\n" for one, reason in failed.items()]
     write_bytes(f"{arguments.output}.failed.jsonl", "".join(lines).encode())

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from beam_jobs.sharded import read_all, read_manifest
+from beam_jobs.sharded import Shards, read_all, read_manifest
 from models.lm import LMConfig
 from models.lm.artefact import TrainedLM
 from models.lm.decoding import Sampling
 from models.rest_em.records import Graded, Problem, read_records, write_records
-from seqio_tasks.pairs import read_pairs
+from seqio_tasks.pairs import read_pairs, splits_of
 from shammie.errors import UserError
-from workflows import gin_config, rest_em
+from workflows import gin_config, rest_em, rest_em_steps
 from workflows.cli import main
-from workflows.dag import Step, load_records, plan
+from workflows.dag import Running, Step, load_records, plan
 from workflows.dag_step import in_order
 from workflows.rest_em import Settings, Size, Variant, steps
 from workflows.rest_em_data import problems_in, splits_in
@@ -328,3 +328,19 @@ def test_a_base_of_the_user_s_must_read_the_codec_s_ids(tiny_run: Path, tmp_path
     assert TrainedLM.from_bytes((Path(done[-1].directory) / "lm.bin").read_bytes()).config.width == 64
     with pytest.raises(UserError, match="the language model reads ids of"):
         run([base_of("bytes")], str(tmp_path / "out"))
+
+
+def test_where_nothing_passed_each_sample_is_told_of_and_no_pairs_are_written(tmp_path: Path) -> None:
+    shards = Shards(str(tmp_path / "grade" / "graded"), "graded", 1)
+    (tmp_path / "grade" / "graded").mkdir(parents=True)
+    shards.start({})
+    shards.write(0, [Graded("p", 0, "x", 1, True, False, "wrong answer", "", "number@1")], {})
+    shards.finish({})
+    step = Step(
+        "select", rest_em_steps.select, config={"with_human": False}, inputs={"grade": Step("grade", lambda _: {})}
+    )
+    running = Running(step, str(tmp_path / "out"), {"grade": str(tmp_path / "grade")})
+    assert rest_em_steps.select(running) == {"kept": 0}
+    (line,) = (tmp_path / "out" / "pairs" / "dropped.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"problem": "p", "sample": 0, "reason": "wrong answer"}
+    assert splits_of(str(tmp_path / "out" / "pairs")) == []
