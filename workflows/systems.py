@@ -74,7 +74,7 @@ SYSTEMS: dict[str, System] = {
             "arXiv:2312.06585",
             "sample, verify, filter, fine-tune from base, repeat",
             (
-                Experiment("main", "gin/rest_em/main.gin", "three iterations from a base trained on the spot", "10"),
+                Experiment("main", "gin/rest_em/main.gin", "three iterations from a base trained on the spot", "5"),
                 Experiment("tiny", "gin/rest_em/tiny.gin", "the whole loop at toy size; no claims", "1"),
                 Experiment("small", "gin/rest_em/small.gin", "two sizes, three seeds, the paper's comparisons", "150"),
                 Experiment("files", "gin/rest_em/files.gin", "the loop on released files of yours", "hours"),
