@@ -108,6 +108,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], flags: Sequence[str] 
 
     Raises:
         UserError: a worker stopped for a reason that a person can mend (see `for_the_driver`).
+        KeyboardInterrupt: a person stopped it; Beam wraps that where it hits an element's work.
     """
     options = pipeline_options(flags)
     runner = runner_of(options)
@@ -126,9 +127,19 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], flags: Sequence[str] 
         if marked:
             problem = " ".join(marked.group(1).split())
             raise UserError(problem) from error
+        if _interrupted(error):
+            raise KeyboardInterrupt from error
         raise
     counted = result.metrics().query()["counters"]
     return {metric.key.metric.name: metric.result for metric in counted}
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def one_worker(flags: Sequence[str] = ()) -> bool:

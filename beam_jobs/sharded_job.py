@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import apache_beam as beam
@@ -28,7 +28,7 @@ def run_sharded(
 ) -> dict[str, Any]:
     """Runs what is left of a job; a finished one is only read.
 
-    A local output folder is held against other jobs meanwhile; an object store offers no lock.
+    The output folder is `held` meanwhile.
 
     Args:
         shards: the output.
@@ -47,9 +47,7 @@ def run_sharded(
     """
     pipeline_options(beam_flags)  # a wrong flag shows before any work is done
     storage.make_directory(shards.output)
-    local = is_local(shards.output)
-    if_dead = f"remove {join(shards.output, LOCK)}"
-    with holding(shards.output, option="--output", if_dead=if_dead) if local else nullcontext():
+    with held(shards.output):
         manifest = shards.start(config, overwrite=overwrite)
         if manifest is not None:
             return manifest
@@ -62,27 +60,43 @@ def run_sharded(
             build(numbers)
 
         if left:
-            with _watched(shards, what):
-                run_pipeline(whole, beam_flags)
+            with Progress(what, shards.count, "shards", start=shards.finished()) as progress:
+                with watched(lambda: progress.to(shards.finished()), shards.output):
+                    run_pipeline(whole, beam_flags)
         return shards.finish(config, max_bad_share=max_bad_share)
 
 
+def held(folder: str) -> AbstractContextManager[None]:
+    """Holds a local output folder against other jobs; an object store offers no lock.
+
+    Raises:
+        UserError: another job holds it.
+    """
+    if not is_local(folder):
+        return nullcontext()
+    return holding(folder, option="--output", if_dead=f"remove {join(folder, LOCK)}")
+
+
 @contextmanager
-def _watched(shards: Shards, what: str) -> Iterator[None]:
-    """A live line while the pipeline runs: it counts the reports that appear."""
+def watched(look: Callable[[], None], folder: str) -> Iterator[None]:
+    """Looks at an output folder again and again while a pipeline fills it, and once more when that has ended well.
+
+    Args:
+        look: counts what is there and tells it; runs in a thread of its own.
+        folder: the output; a local one is looked at more often.
+    """
     over = threading.Event()
-    every = 0.5 if is_local(shards.output) else 10.0
-    with Progress(what, shards.count, "shards", start=shards.finished()) as progress:
+    every = 0.5 if is_local(folder) else 10.0
 
-        def look() -> None:
-            while not over.wait(every):
-                progress.to(shards.finished())
+    def watch() -> None:
+        while not over.wait(every):
+            look()
 
-        watcher = threading.Thread(target=look, daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            over.set()
-            watcher.join()
-        progress.to(shards.finished())
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+    look()

@@ -18,6 +18,7 @@ class Progress:
         total: units of work, or None where unknown.
         unit: the word for one unit; "B" prints megabytes.
         start: work that was done before, by an earlier process: it counts, but not for the speed.
+        share: the share of the whole effort that `start` was, where units take unequal time; see `to`.
         clock: seconds; tests inject one.
     """
 
@@ -28,10 +29,12 @@ class Progress:
         unit: str = "",
         *,
         start: float = 0.0,
+        share: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.what, self.total, self.unit, self.clock = what, total, unit, clock
         self.done = self._said = self._before = start
+        self._share = self._share_before = share
         self._note = ""
         self._start = self._printed = clock()
         self._live = None
@@ -56,9 +59,16 @@ class Progress:
         """Adds work done; the note, if any, ends the line from now on."""
         self.to(self.done + amount, note)
 
-    def to(self, done: float, note: str = "") -> None:
-        """Sets the work done so far."""
-        self.done, self._note = done, note or self._note
+    def to(self, done: float, note: str = "", *, share: float | None = None) -> None:
+        """Sets the work done so far.
+
+        Args:
+            done: units.
+            note: ends the line from now on.
+            share: the share of the whole effort that they were, where units take unequal time: the time left goes by
+                it instead of by units.
+        """
+        self.done, self._note, self._share = done, note or self._note, share
         if self._live:
             self._live.update(self.line())
         elif self.clock() - self._printed >= PLAIN_EVERY_S:
@@ -74,7 +84,9 @@ class Progress:
         speed = (self.done - self._before) / seconds
         parts = [f"{self.what}: {self._amount(self.done)}"]
         if self.total:
-            left = (self.total - self.done) / speed if speed else float("inf")
+            share = self.done / self.total if self._share is None else self._share
+            before = self._before / self.total if self._share_before is None else self._share_before
+            left = (1 - share) * seconds / (share - before) if share > before else float("inf")
             parts[0] += f" of {self._amount(self.total)} ({self.done / self.total:.0%})"
             parts.append(f"{self._amount(speed)}/s")
             parts.append(f"{duration(left)} left" if self.done < self.total else f"took {duration(seconds)}")

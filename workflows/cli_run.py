@@ -76,7 +76,7 @@ def show_plan(arguments: argparse.Namespace) -> None:
 
 def _remark(row: dag.Row) -> str:
     warning = f"warning: {row.warning}; --strict redoes it" if row.warning else ""
-    return "; ".join(part for part in (row.why, warning) if part)
+    return "; ".join(part for part in (row.why, row.outlook, warning) if part)
 
 
 def run(arguments: argparse.Namespace) -> None:

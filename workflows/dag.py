@@ -118,9 +118,8 @@ class _Driver:
 
     def _run(self, step: Step, inputs: Mapping[str, Step]) -> dict[str, Any]:
         directory = dag_store.begin(self.out, step)
-        running = Running(
-            step, directory, {word: self.done[given.identity].directory for word, given in inputs.items()}
-        )
+        directories = {word: self.done[given.identity].directory for word, given in inputs.items()}
+        running = Running(step, directory, directories, self.out)
         source = provenance.source_hash(step.run, step.code)
         git, started, clock = provenance.git_state(), time.time(), time.monotonic()
         returned = step.run(running) or {}

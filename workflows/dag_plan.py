@@ -22,6 +22,7 @@ class Row:
         will_run: whether a run would run it.
         why: what makes it stale, missing or suspicious.
         warning: a cached step whose code or input bytes differ from those that made it; `--strict` reruns it.
+        outlook: how far a step that will run is, in its own words (`Step.outlook`).
     """
 
     step: Step
@@ -29,6 +30,7 @@ class Row:
     will_run: bool
     why: str = ""
     warning: str = ""
+    outlook: str = ""
 
 
 def plan(targets: Iterable[Step], out: str, *, strict: bool = False) -> list[Row]:
@@ -61,12 +63,13 @@ def plan(targets: Iterable[Step], out: str, *, strict: bool = False) -> list[Row
             warning = warnings[step.identity]
             rows.append(Row(step, "cached", will_run, "--strict" if will_run else "", warning))
             continue
+        outlook = step.outlook(out) if will_run and step.outlook else ""
         broken = dag_store.damage(out, step)
         others = [record for record in records if record["name"] == step.name and record["identity"] != step.identity]
         if broken or not others:
-            rows.append(Row(step, "missing", will_run, broken or "never finished here"))
+            rows.append(Row(step, "missing", will_run, broken or "never finished here", outlook=outlook))
         else:
-            rows.append(Row(step, "stale", will_run, difference(step, others)))
+            rows.append(Row(step, "stale", will_run, difference(step, others), outlook=outlook))
     return rows
 
 

@@ -14,6 +14,8 @@ from shammie.progress import Progress
 
 JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
 
+SHARED = ".cells"  # below OUT; its name keeps it apart from steps
+
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -81,6 +83,7 @@ class Step:
         validate: raises ValueError if the directory given to it is not a good output.
         lasts: how long it takes, in words, such as "2 minutes".
         code: modules or packages, besides the function's own module, whose source is recorded.
+        outlook: how far it is and how long the rest takes, in words, given the output directory; reads only.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Step:
     validate: Callable[[str], None] | None = None
     lasts: str = ""
     code: tuple[str, ...] = ()
+    outlook: Callable[[str], str] | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -143,10 +147,11 @@ class Running:
         directory: where to write. It is not yet the final place, but stays the same until the step
             has succeeded, so that a killed step finds its own partial work there and can go on.
         inputs: the finished directory of each input step.
+        out: the output directory of the whole run.
     """
 
-    def __init__(self, step: Step, directory: str, inputs: Mapping[str, str]) -> None:
-        self.step, self.directory = step, directory
+    def __init__(self, step: Step, directory: str, inputs: Mapping[str, str], out: str = "") -> None:
+        self.step, self.directory, self.out = step, directory, out
         self.config: Mapping[str, Any] = step.config
         self.counters: dict[str, Any] = {}
         self._inputs = inputs
@@ -168,6 +173,27 @@ class Running:
         """The path of something in the step's own directory."""
         return files.join(self.directory, *parts)
 
+    def shared(self, name: str) -> str:
+        """A folder below OUT that outlives its steps, made where missing: for what is named by its own content.
+
+        Args:
+            name: one lowercase word.
+        """
+        folder = shared_folder(self.out, name)
+        files.make_directory(folder)
+        return folder
+
     def progress(self, what: str, total: float | None = None, unit: str = "") -> Progress:
         """One live line for this step's work."""
         return Progress(what, total, unit)
+
+
+def shared_folder(out: str, name: str) -> str:
+    """Where `Running.shared` leads; it need not exist.
+
+    Raises:
+        ValueError: no run, or a name that is no lowercase word.
+    """
+    if not out or not _NAME.fullmatch(name):
+        raise ValueError(f"shared folder {name!r} of {out!r}: it needs a run's OUT and a lowercase word")
+    return files.join(out, SHARED, name)

@@ -3,6 +3,7 @@
     OUT/.shammie             marks the directory as ours, and says whose
     OUT/.lock                the driver that holds it
     OUT/.partial/STEP-HASH/  work in progress; survives a kill
+    OUT/.cells/NAME/         what steps share, named by its own content (`Running.shared`); no step's output
     OUT/STEP-HASH/           finished output, with step.json
 
 What is guaranteed: step.json is the last file written in a step's directory, and a local directory

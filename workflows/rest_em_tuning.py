@@ -9,7 +9,7 @@ import numpy as np
 
 from beam_jobs.inference.lm_handler import LoadedLM, answer
 from beam_jobs.inference.requests import Generation, Group, Request
-from beam_jobs.rest_em.verifiers import Verifiers, processors
+from beam_jobs.rest_em.verifiers import Verifiers
 from models.equal_info.ids import SPECIAL_IDS
 from models.equal_info.load import AnyCodec
 from models.lm import LMConfig
@@ -19,6 +19,7 @@ from models.lm.sampler import Slots
 from models.rest_em.records import Problem
 from seqio_tasks.pair_rows import rows_of_pairs
 from shammie.files import exists, join, read_json, remove, write_bytes, write_json
+from shammie.processors import processors
 from workflows.rest_em_settings import Tuning
 from workflows.train import TrainConfig, train
 

@@ -144,8 +144,9 @@ def convert(arguments: argparse.Namespace, _: Sequence[str]) -> dict[str, Any]:
 def _checked(problems: Sequence[Problem], arguments: argparse.Namespace) -> dict[str, Any]:
     """What `problems --check` adds; which solutions fail goes beside the output."""
     from beam_jobs.rest_em.datasets import failing_solutions
-    from beam_jobs.rest_em.verifiers import Verifiers, processors
+    from beam_jobs.rest_em.verifiers import Verifiers
     from shammie.files import canonical_json, write_bytes
+    from shammie.processors import processors
 
     if not arguments.timeout_s > 0:
         raise UserError(f"timeout_s={arguments.timeout_s} is not above 0", "give seconds")

@@ -15,13 +15,14 @@ from apache_beam.pvalue import PCollection
 
 from beam_jobs.rest_em.math_process import math_verify_name
 from beam_jobs.rest_em.sample import NAMESPACE, problems_of
-from beam_jobs.rest_em.verifiers import NORMAL_FORM, NUMBER, PYTHON, STDIN, Judged, Verifiers, processors
+from beam_jobs.rest_em.verifiers import NORMAL_FORM, NUMBER, PYTHON, STDIN, Judged, Verifiers
 from beam_jobs.runner import for_the_driver
 from beam_jobs.sharded import Shards, read_manifest, read_shard
 from beam_jobs.sharded_job import run_sharded
 from models.rest_em.records import Graded, Problem, Sample, VerifierName
 from shammie.errors import UserError
 from shammie.files import digest, sha256_of
+from shammie.processors import processors
 
 NAME = "graded"
 

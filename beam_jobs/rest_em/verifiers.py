@@ -10,7 +10,6 @@ at the counters of a dataset tells whether its problems ask for such things. A r
 """
 
 import functools
-import os
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -183,14 +182,6 @@ def _of_run(name: str, text: str, verdict: Verdict) -> Judged:
 
 
 _VERIFIERS = {"number": _number, "boxed": _boxed, "python": _python, "stdin": _stdin}
-
-
-def processors() -> int:
-    """How many processors this process may use, of those that the machine has."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # where a process cannot be kept to some
-        return os.cpu_count() or 1
 
 
 class Sandbox(Protocol):

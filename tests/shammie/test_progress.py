@@ -49,3 +49,10 @@ def test_plain_lines_are_rare(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_durations() -> None:
     assert [duration(s) for s in (8.2, 200, 7500, float("inf"))] == ["8 s", "3 min 20 s", "2 h 5 min", "unknown time"]
+
+
+def test_time_left_goes_by_effort_where_units_differ() -> None:
+    clock = itertools.chain([0.0], itertools.repeat(10.0))
+    progress = Progress("sweep", 100, "cells", start=60, share=0.2, clock=lambda: next(clock))
+    progress.to(80, share=0.4)
+    assert progress.line() == "sweep: 80 cells of 100 cells (80%), 2 cells/s, 30 s left"

@@ -260,14 +260,6 @@ def test_results_that_are_no_plain_data_are_counted_as_such() -> None:
         assert real.verify(wants, "    from collections import Counter\n    return dict(Counter(x))").passed
 
 
-def test_processors_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifiers.os, "sched_getaffinity", lambda _: {1, 4, 6})
-    assert verifiers.processors() == 3
-    monkeypatch.delattr(verifiers.os, "sched_getaffinity")
-    monkeypatch.setattr(verifiers.os, "cpu_count", lambda: None)
-    assert verifiers.processors() == 1
-
-
 def test_every_verifier_of_a_problem_is_known() -> None:
     from models.rest_em.records import VERIFIERS
 

@@ -1,0 +1,1 @@
+"""Learned optimizers as Optax transformations: VeLO, STAR and their baselines."""

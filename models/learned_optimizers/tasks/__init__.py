@@ -1,0 +1,1 @@
+"""Small tasks that optimizers are trained and measured on."""

@@ -1,0 +1,1 @@
+"""The noisy-quadratic theory of stable learned optimizers (arXiv:2209.11208)."""
