@@ -2,14 +2,20 @@
 
 The public names below are imported on first use (PEP 562), so `import shammie` costs nothing:
 
-    Codec   the neural tokenizer: `shammie.Codec.default().encode(b"text")`
+    Codec           the neural tokenizer: `shammie.Codec.default().encode(b"text")`
+    exponents       how layers scale with width: `shammie.exponents("mup", "adam")["hidden"].c`
+    Parameterized   a Flax network whose learning rate, tuned small, holds at any width
 """
 
 from importlib import import_module, metadata
 from typing import Any
 
 # Type checkers read __init__.pyi instead: an import here, even one for them alone, would point up the house.
-_HOME = {"Codec": "models.equal_info.codec"}
+_HOME = {
+    "Codec": "models.equal_info.codec",
+    "Parameterized": "models.parameterization.parameterized",
+    "exponents": "models.parameterization.exponents",
+}
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
