@@ -11,7 +11,7 @@ with ends up to a fixed length; ends are read, never predicted. What differs fro
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from models.lm import DecoderLM, LMConfig
 from models.lm.flops import training_flops_per_token
 from models.training import OptimizerConfig
 from seqio_tasks.token_files import write_tokens
+from shammie.configs import plain
 from shammie.errors import UserError
 from shammie.files import remove, write_json
 from workflows.dag import Running
@@ -69,7 +70,7 @@ class ProbeSettings:
 
     def to_json(self) -> dict[str, Any]:
         """As a step's config holds it; the tasks are left out, since each has its own step."""
-        return {**asdict(self), "tasks": []}
+        return {**plain(self), "tasks": []}
 
     def flops(self, task: str) -> float:
         """Of a task's training, about: as if tokens had a byte and a half each."""

@@ -7,7 +7,7 @@ text.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -16,15 +16,13 @@ from models.lm import DecoderLM, LMConfig
 from models.lm.artefact import TrainedLM
 from models.lm.flops import steps_for, training_flops_per_token
 from models.training import OptimizerConfig
+from shammie.configs import LATER, plain
 from shammie.errors import UserError
 from shammie.files import exists, join, read_bytes, read_json, remove, write_bytes, write_json
 from workflows.equal_info_held_out import HeldOut
 from workflows.tokenizers import code_of
 from workflows.train import NotFinite, TrainConfig, train
 from workflows.train.data import tokens_of
-
-# settings that came later: a step's config names them only where they are set, so that older runs stay what they are
-LATER = ("steps", "example_bytes")
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,8 @@ class LMSettings:
     test_mb: float = 0.5
     validation_mb: float = 0.1
     curve_points: int = 8
-    steps: int | None = None
-    example_bytes: int | None = None
+    steps: int | None = field(default=None, metadata=LATER)
+    example_bytes: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         for method in self.methods:
@@ -75,7 +73,7 @@ class LMSettings:
             if not getattr(self, name):
                 raise UserError(f"LMSettings.{name} is empty", "give at least one")
         above_0 = ("training_flops", "length", "batch_size", "context", "test_mb", "validation_mb", "curve_points")
-        for name in (*above_0, *(name for name in LATER if getattr(self, name) is not None)):
+        for name in (*above_0, *(name for name in ("steps", "example_bytes") if getattr(self, name) is not None)):
             if not getattr(self, name) > 0:
                 raise UserError(f"LMSettings.{name} is {getattr(self, name)!r}", "give a number above 0")
 
@@ -229,10 +227,4 @@ def settings_of(config: dict[str, Any]) -> LMSettings:
 
 def settings_json(settings: LMSettings) -> dict[str, Any]:
     """The settings as a step's config holds them; the methods are left out, since each has its own step."""
-    told = {
-        **asdict(settings),
-        "methods": [],
-        "learning_rates": list(settings.learning_rates),
-        "seeds": list(settings.seeds),
-    }
-    return {name: value for name, value in told.items() if name not in LATER or value is not None}
+    return {**plain(settings), "methods": []}

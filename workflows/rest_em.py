@@ -16,11 +16,12 @@ from beam_jobs.rest_em.verifiers import NORMAL_FORM, NUMBER, PYTHON, STDIN
 from models.lm import LMConfig
 from models.lm.decoding import Sampling
 from models.lm.flops import training_flops_per_token
+from shammie.configs import plain
 from shammie.errors import UserError
 from shammie.progress import duration
 from workflows import rest_em_data, rest_em_report, rest_em_steps
 from workflows.dag import Source, Step, source_of_files
-from workflows.rest_em_settings import PASS_AT_K_SAMPLING, Settings, Size, Tuning, Variant, plain
+from workflows.rest_em_settings import PASS_AT_K_SAMPLING, Settings, Size, Tuning, Variant
 
 __all__ = ["Settings", "Size", "Tuning", "Variant", "steps"]
 

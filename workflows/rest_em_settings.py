@@ -1,7 +1,7 @@
 """What gin files choose of `rest_em`: problems, model sizes, training, and the variants of the loop."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from models.lm import LMConfig
@@ -184,8 +184,3 @@ class Settings:
             raise UserError("a teacher is the largest of several sizes, and there is one", "leave that variant out")
         if self.base and not self.codec:
             raise UserError("rest_em.Settings.base is set, but no codec", "give the codec that its ids are made with")
-
-
-def plain(value: Any) -> Any:
-    """A setting as plain JSON values."""
-    return asdict(value)

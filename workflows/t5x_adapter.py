@@ -19,10 +19,12 @@ from absl import app
 
 from models.lm import DecoderLM, LMConfig
 from models.lm.decoding import Sampling, generate
+from models.parameterization.scaling import ParameterizationConfig
 from models.training import OptimizerConfig, average, cross_entropy, lm_loss, optimizer_of, packed_batch, schedule_of
 from seqio_tasks.lm import add_examples_task, add_lm_task
 from shammie.errors import UserError
 from workflows import t5x_checks, t5x_contract, t5x_errors
+from workflows.train.network import check_optimizer, network_of, scales_of, weights_of
 
 try:
     from t5x import models as t5x_models  # pyright: ignore[reportMissingImports]
@@ -54,6 +56,8 @@ class LanguageModel(t5x_models.BaseModel):
     Args:
         config: the network's sizes.
         optimizer: the optimizer and its schedule; only training needs it.
+        parameterization: how first values, multipliers, learning rates and epsilons follow the width; its checkpoints
+            hold a run's parameters, as the bundled trainer's do.
         steps: of the whole run, for schedules that are fitted to it.
         z_loss: weight of the squared log normaliser.
         microbatches: T5X's Trainer adds up the gradients of so many parts of a batch; each part's mean loss is divided
@@ -77,8 +81,12 @@ class LanguageModel(t5x_models.BaseModel):
         packed: bool = False,
         prompt_tokens: int = 16,
         sampling: Sampling = GREEDY,
+        parameterization: ParameterizationConfig | None = None,
     ) -> None:
-        super().__init__(OptaxOptimizer(optimizer_of(optimizer, steps)))
+        if parameterization:
+            check_optimizer(parameterization, optimizer)
+        self._trained = network_of(config, parameterization)
+        super().__init__(OptaxOptimizer(optimizer_of(optimizer, steps, scales_of(self._trained))))
         self.FEATURE_CONVERTER_CLS = seqio.PrefixLMFeatureConverter if prefix else seqio.LMFeatureConverter
         if prefix and packed:
             raise UserError("LanguageModel is given both prefix and packed", "set prefix for examples, packed for rows")
@@ -92,18 +100,18 @@ class LanguageModel(t5x_models.BaseModel):
         self, rng: jax.Array, input_shapes: Mapping[str, Any], input_types: Mapping[str, Any] | None = None
     ) -> Mapping[str, Any]:
         """New parameters and the names of their axes: "params" and "params_axes"."""
-        return flax.core.freeze(self.network.init(rng, jnp.zeros((1, 2), jnp.int32)))
+        return flax.core.freeze(self._trained.init(rng, jnp.zeros((1, 2), jnp.int32)))
 
     def loss_fn(
         self, params: Params, batch: Batch, dropout_rng: jax.Array | None
     ) -> tuple[jax.Array, Mapping[str, Any]]:
         """The loss of a batch and metrics `loss` (nats per token), `z_loss`, `accuracy`; no dropout."""
-        loss, metrics = self._loss(params, self._ours(batch))
+        loss, metrics = self._loss(weights_of(self._trained, params), self._ours(batch))
         return loss / self._parts, dict(metrics)
 
     def eval_fn(self, params: Params, batch: Batch) -> tuple[jax.Array, Mapping[str, Any]]:
         """As `loss_fn`, of the batch as a whole."""
-        loss, metrics = self._loss(params, self._ours(batch))
+        loss, metrics = self._loss(weights_of(self._trained, params), self._ours(batch))
         return loss, dict(metrics)
 
     def _ours(self, batch: Batch) -> dict[str, jax.Array]:
@@ -112,7 +120,9 @@ class LanguageModel(t5x_models.BaseModel):
     def score_batch(self, params: Params, batch: Batch, return_intermediates: bool = False) -> Any:
         """The log probability of each row's targets, in nats; float32 [B]."""
         ours = self._ours(batch)
-        logits: Any = self.network.apply({"params": params}, ours["inputs"], segments_BL=ours.get("segments"))
+        logits: Any = self.network.apply(
+            {"params": weights_of(self._trained, params)}, ours["inputs"], segments_BL=ours.get("segments")
+        )
         nats, _ = cross_entropy(logits, ours["targets"])
         scores = -jnp.sum(nats * ours["weights"].astype(jnp.float32), axis=-1)
         return (scores, {}) if return_intermediates else scores
@@ -137,8 +147,9 @@ class LanguageModel(t5x_models.BaseModel):
             given_B = 1 + jnp.sum(batch["decoder_target_tokens"] > 0, axis=1)  # a short row is given as it is
             lengths_B, new_tokens = jnp.minimum(prompt, given_B), length + 1 - prompt
         key = jax.random.key(0) if rng is None else rng
+        weights = weights_of(self._trained, params)
         found = generate(
-            self.network, params, inputs_BL[:, :prompt], lengths_B, key, new_tokens=new_tokens, sampling=self.sampling
+            self.network, weights, inputs_BL[:, :prompt], lengths_B, key, new_tokens=new_tokens, sampling=self.sampling
         )
         return found.tokens, {"log_probabilities": found.log_probabilities}
 

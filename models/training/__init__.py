@@ -1,5 +1,6 @@
 """Training as pure functions of arrays: losses, optimizers, schedules, steps. No data, files or logging."""
 
+from models.training.adam_atan2 import scale_by_adam_atan2
 from models.training.losses import (
     Batch,
     LossFunction,
@@ -11,7 +12,7 @@ from models.training.losses import (
     lm_loss,
     packed_batch,
 )
-from models.training.optimizers import OptimizerConfig, depends_on_length, optimizer_of, schedule_of
+from models.training.optimizers import OptimizerConfig, depends_on_length, exponents_name, optimizer_of, schedule_of
 from models.training.step import TrainState, initial_state, scan_steps, train_step
 
 __all__ = [
@@ -24,11 +25,13 @@ __all__ = [
     "average",
     "cross_entropy",
     "depends_on_length",
+    "exponents_name",
     "initial_state",
     "inputs_of",
     "lm_loss",
     "optimizer_of",
     "packed_batch",
+    "scale_by_adam_atan2",
     "scan_steps",
     "schedule_of",
     "train_step",

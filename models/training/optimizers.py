@@ -1,14 +1,22 @@
 """Optimizers by name, with the learning rate schedules of T5X."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from models.training.adam_atan2 import A, B, scale_by_adam_atan2
+from models.training.scaled import with_scales
+from shammie.configs import LATER
 from shammie.errors import UserError, unknown
 
+if TYPE_CHECKING:
+    from models.parameterization.scaling import Scales
+
+NAMES = ("adamw", "adafactor", "sgd", "adam", "adam_atan2")
 FACTORS = (
     "constant",
     "linear_warmup",
@@ -25,7 +33,7 @@ class OptimizerConfig:
     """An optimizer and its schedule.
 
     Attributes:
-        name: "adamw" or "adafactor".
+        name: "adamw", "adafactor", "sgd", "adam" or "adam_atan2" (`adam_atan2.scale_by_adam_atan2`).
         learning_rate: the schedule's base.
         factors: names joined by "*" whose product is the schedule, as T5X's create_learning_rate_scheduler has them.
         warmup_steps: of the linear warm-up, and where the decays begin.
@@ -35,11 +43,17 @@ class OptimizerConfig:
         min_learning_rate: the schedule's floor.
         b1: Adam's first decay.
         b2: Adam's second decay.
-        weight_decay: decoupled, times the learning rate.
+        weight_decay: decoupled, times the learning rate; "adam" has none, which is all that tells it from "adamw".
         clip_norm: gradients longer than this are shortened to it; 0 leaves them.
+        eps: Adam's, added to the root of the second moment; at 0 a parameter whose second moment is 0 (gradients below
+            1e-19 square to 0 in float32) stays. (Adafactor's is 1e-30, added to the squared gradients.)
+        atan2_a: Adam-atan2's first constant.
+        atan2_b: its second.
+        momentum: of "sgd", the decay of a sum of gradients; 0 for none.
+        parameter_scale: whether Adafactor's steps are times the root mean square of what they change, at least 1e-3.
     """
 
-    name: Literal["adamw", "adafactor"] = "adamw"
+    name: Literal["adamw", "adafactor", "sgd", "adam", "adam_atan2"] = "adamw"
     learning_rate: float = 1e-3
     factors: str = "constant * linear_warmup * cosine_decay"
     warmup_steps: int = 100
@@ -51,17 +65,39 @@ class OptimizerConfig:
     b2: float = 0.98
     weight_decay: float = 0.01
     clip_norm: float = 1.0
+    eps: float = field(default=1e-8, metadata=LATER)
+    atan2_a: float = field(default=A, metadata=LATER)
+    atan2_b: float = field(default=B, metadata=LATER)
+    momentum: float = field(default=0.0, metadata=LATER)
+    parameter_scale: bool = field(default=True, metadata=LATER)
 
     def __post_init__(self) -> None:
-        if self.name not in ("adamw", "adafactor"):
-            raise unknown("optimizer", self.name, ("adamw", "adafactor"))
+        if self.name not in NAMES:
+            raise unknown("optimizer", self.name, NAMES)
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"OptimizerConfig.learning_rate is {self.learning_rate!r}", "give a number above 0")
         if self.warmup_steps < 1:
             raise UserError(f"OptimizerConfig.warmup_steps is {self.warmup_steps!r}", "give 1 or more")
+        if not 0 <= self.eps < math.inf:
+            raise UserError(f"OptimizerConfig.eps is {self.eps!r}", "give 0 or a small number such as 1e-8")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"OptimizerConfig.momentum is {self.momentum!r}", "give 0 or a number below 1, such as 0.9")
+        for name in ("atan2_a", "atan2_b"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"OptimizerConfig.{name} is {getattr(self, name)!r}", "give a number above 0")
         for factor in factor_names(self):
             if factor not in FACTORS:
                 raise unknown("learning rate factor", factor, FACTORS)
+
+
+def exponents_name(config: OptimizerConfig) -> Literal["sgd", "adam", "adafactor"]:
+    """Whose learning rate exponents an optimizer has under a parameterization.
+
+    Steps of Adam, in any form, and of Adafactor without parameter scaling do not depend on the gradient's size.
+    """
+    if config.name == "sgd":
+        return "sgd"
+    return "adafactor" if config.name == "adafactor" and config.parameter_scale else "adam"
 
 
 def depends_on_length(config: OptimizerConfig) -> bool:
@@ -107,20 +143,62 @@ def schedule_of(config: OptimizerConfig, steps: int) -> optax.Schedule:
     return schedule
 
 
-def optimizer_of(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+def optimizer_of(config: OptimizerConfig, steps: int, scales: "Scales | None" = None) -> optax.GradientTransformation:
     """The Optax transformation: clipping, then the optimizer under its schedule.
 
     Adafactor (arXiv:1804.04235) is T5X's under its standard rules: steps are scaled by the parameters' size, and the
     second moments of matrices with at least 128 rows and columns are factored, attention's kernels being matrices too.
+
+    Clipping looks at all gradients together. To SGD, whose steps are as long as its gradients, it is a learning rate of
+    its own, that grows with the width as gradients fall: leave it out there, `clip_norm=0`, under a parameterization.
+
+    Args:
+        config: names and numbers.
+        steps: the run's length.
+        scales: each parameter's share of the learning rate, its weight decay with it, and of epsilon
+            (`models.parameterization.scaling.scales_of`); the state has the same structure with and without.
+
+    Returns:
+        The transformation; its update takes the parameters too.
     """
-    schedule = schedule_of(config, steps)
+    chosen = optax.chain(*_direction(config), _rate(config, schedule_of(config, steps)))
+    if scales is not None:
+        has_epsilon = config.name in ("adam", "adamw", "adafactor")
+        chosen = with_scales(
+            chosen, learning_rate=scales.learning_rate, epsilon=scales.epsilon if has_epsilon else None
+        )
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), chosen) if config.clip_norm else chosen
+
+
+def _direction(config: OptimizerConfig) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
+    """Where to go before the learning rate, and the weight decay; of Adafactor both are below 0, as in Optax."""
+    decay = config.weight_decay
     if config.name == "adafactor":
         # Optax's own decay comes after the learning rate: it would shrink parameters by the same share at any rate
-        decay = optax.add_decayed_weights(-config.weight_decay)
-        chosen = optax.chain(on_matrices(optax.adafactor(None)), decay, optax.scale_by_schedule(schedule))
+        inner = optax.adafactor(None, multiply_by_parameter_scale=config.parameter_scale)
+        return on_matrices(inner), optax.add_decayed_weights(-decay)
+    if config.name == "sgd":
+        inner = optax.trace(config.momentum) if config.momentum else optax.identity()
+    elif config.name == "adam_atan2":
+        inner = scale_by_adam_atan2(config.b1, config.b2, a=config.atan2_a, b=config.atan2_b)
     else:
-        chosen = optax.adamw(schedule, b1=config.b1, b2=config.b2, weight_decay=config.weight_decay)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), chosen) if config.clip_norm else chosen
+        inner = optax.scale_by_adam(config.b1, config.b2, config.eps)
+        inner = inner if config.eps else _still_without_gradient(inner)
+    return inner, optax.add_decayed_weights(0.0 if config.name == "adam" else decay)
+
+
+def _still_without_gradient(adam: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Adam with an epsilon of 0, under which a parameter whose second moment is 0 stays, instead of moving by m / 0."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, state = adam.update(updates, state, params)
+        return jax.tree.map(lambda u, v: jnp.where(v == 0, jnp.zeros_like(u), u), updates, state.nu), state
+
+    return optax.GradientTransformation(adam.init, update)
+
+
+def _rate(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    return optax.scale_by_schedule(schedule) if config.name == "adafactor" else optax.scale_by_learning_rate(schedule)
 
 
 def on_matrices(inner: optax.GradientTransformation) -> optax.GradientTransformation:

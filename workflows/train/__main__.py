@@ -7,7 +7,12 @@ from shammie.arguments import Parser
 from shammie.errors import UserError, run_for_people
 
 PROGRAM = "workflows.train"
-MODULES = ("workflows.train", "models.lm", "models.training")  # whose names bindings may use
+MODULES = (
+    "workflows.train",
+    "models.lm",
+    "models.training",
+    "models.parameterization.scaling",
+)  # whose names bindings may use
 
 
 def parser() -> Parser:

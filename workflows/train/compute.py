@@ -14,11 +14,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from models.lm import DecoderLM, logical_axes
+from models.lm import logical_axes
+from models.parameterization.alignment import measure_alignment
 from models.training import (
     TrainState,
     average,
     initial_state,
+    inputs_of,
     lm_loss,
     optimizer_of,
     packed_batch,
@@ -27,6 +29,7 @@ from models.training import (
 )
 from workflows.train.config import TrainConfig
 from workflows.train.mesh import batch_sharding, rules_of, sharding, state_shardings
+from workflows.train.network import network_of, params_of, scales_of, weights_of
 
 # settings that no compiled code depends on
 NOT_COMPILED = (
@@ -39,6 +42,7 @@ NOT_COMPILED = (
     "log_every",
     "eval_every",
     "eval_batches",
+    "alignment_every",
     "steps_per_call",
 )
 KEPT = 2  # compiled runs; sweeps over seeds come one after the other
@@ -66,6 +70,7 @@ class Compute:
         packed: whether its data are rows of packed examples (`seqio_tasks.pair_rows`), not windows of a stream.
 
     Attributes:
+        network: with `init` and `apply`; under a parameterization it multiplies the parameters first.
         places: of the pair (state, gathered), as `jax.ShapeDtypeStruct` with shardings.
     """
 
@@ -75,18 +80,18 @@ class Compute:
         # programs that run side by side on one processor can take each other's threads while their devices meet
         self._one_by_one = mesh.size > 1 and jax.default_backend() == "cpu"
         self._calls: dict[int, Future[Call]] = {}
-        self._loss = lm_loss(DecoderLM(config.model), config.z_loss, predicted_from=config.predicted_from)
-        optimizer = optimizer_of(config.optimizer, config.steps)
+        self.network = network_of(config.model, config.parameterization)
+        self._loss = lm_loss(self.network, config.z_loss, predicted_from=config.predicted_from)
+        optimizer = optimizer_of(config.optimizer, config.steps, scales_of(self.network))
         self._step = train_step(self._loss, optimizer, microbatches=config.microbatches)
         whole = sharding(mesh)
 
         def start(seed: Any) -> TrainState:
-            tokens = jnp.zeros((1, 2), jnp.int32)
-            params: Any = DecoderLM(config.model).init(jax.random.key(seed), tokens)["params"]
+            params: Any = self.network.init(jax.random.key(seed), jnp.zeros((1, 2), jnp.int32))["params"]
             return initial_state(params, optimizer)
 
-        def start_with(params: Any) -> TrainState:
-            return initial_state(params, optimizer)
+        def start_with(weights: Any) -> TrainState:
+            return initial_state(params_of(self.network, weights), optimizer)
 
         shapes = jax.eval_shape(start, 0)
         state_places = state_shardings(mesh, shapes, logical_axes(config.model))
@@ -118,10 +123,10 @@ class Compute:
         """The state before the first step."""
         return self._start(seed), self.nothing()
 
-    def start_with(self, params: Any) -> tuple[TrainState, Gathered]:
-        """The state before the first step, with these parameters: arrays on the host, of the places' shapes."""
+    def start_with(self, weights: Any) -> tuple[TrainState, Gathered]:
+        """The state before the first step, with these weights of a model: arrays on the host, of the places' shapes."""
         shapes = self.places[0].params
-        placed = jax.tree.map(lambda x, like: jax.device_put(x.astype(like.dtype), like.sharding), params, shapes)
+        placed = jax.tree.map(lambda x, like: jax.device_put(x.astype(like.dtype), like.sharding), weights, shapes)
         return self._start_with(placed), self.nothing()
 
     def _batch(self, rows_BL: jax.Array) -> dict[str, jax.Array]:
@@ -176,6 +181,25 @@ class Compute:
             return self._loss(params, self._batch(targets))[1]
 
         return self._in_mesh(jax.jit(evaluate, out_shardings=self._whole))
+
+    @functools.cached_property
+    def alignment(self) -> Callable[[Any, Any, jax.Array], dict[str, jax.Array]]:
+        """(params before step 0, params, targets [B, L]) to "alpha/mlp_0/gate" and so on; targets as `call` takes them.
+
+        See `models.parameterization.alignment.measure_alignment`; NaN where there is nothing to measure.
+        """
+
+        def alignment(params_0: Any, params: Any, targets: jax.Array) -> dict[str, jax.Array]:
+            batch = self._batch(targets)
+            inputs = batch["inputs"] if "inputs" in batch else inputs_of(targets)
+            found = measure_alignment(self.network, params_0, params, inputs, segments_BL=batch.get("segments"))
+            return {f"{name}/{layer}": value for layer, told in found.items() for name, value in told.items()}
+
+        return self._in_mesh(jax.jit(alignment, out_shardings=self._whole))
+
+    def weights_of(self, params: Any) -> Any:
+        """A run's parameters as weights of the plain network, which a model's file holds."""
+        return weights_of(self.network, params)
 
     def is_finite(self, state: TrainState) -> bool:
         """Whether every parameter is finite; waits for the device."""

@@ -1,12 +1,15 @@
 """What a training run is: one frozen dataclass, checked before anything is loaded."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from models.lm import LMConfig
+from models.parameterization.scaling import ParameterizationConfig
 from models.training import OptimizerConfig, depends_on_length
+from shammie.configs import LATER, plain
 from shammie.errors import UserError
+from workflows.train.network import check_optimizer
 
 # what may change between a run and its resumption: machine, logging, and the length where no schedule is fitted to it
 MAY_CHANGE = (
@@ -23,6 +26,7 @@ MAY_CHANGE = (
     "log_every",
     "eval_every",
     "eval_batches",
+    "alignment_every",
 )
 
 
@@ -54,6 +58,10 @@ class TrainConfig:
         log_every: steps between log lines.
         eval_every: steps between validation losses; 0 for none.
         eval_batches: batches of a validation loss, the first of the split; fewer where the split has no more.
+        parameterization: how first values, multipliers, learning rates and epsilons follow the model's width
+            (arXiv:2407.05872); None leaves them as they are.
+        alignment_every: steps between measurements of every layer's log alignment ratios since step 0, on the run's
+            first batch (`models.parameterization.alignment`); 0 for none.
     """
 
     model: LMConfig = field(default_factory=LMConfig)
@@ -77,6 +85,8 @@ class TrainConfig:
     log_every: int = 50
     eval_every: int = 500
     eval_batches: int = 20
+    parameterization: ParameterizationConfig | None = field(default=None, metadata=LATER)
+    alignment_every: int = 0
 
     def __post_init__(self) -> None:
         if not self.data:
@@ -89,7 +99,7 @@ class TrainConfig:
         least = {
             **dict.fromkeys(("length", "batch_size", "steps", "microbatches", "mesh_model", "steps_per_call"), 1),
             **dict.fromkeys(("keep", "log_every", "eval_batches", "predicted_from"), 1),
-            **dict.fromkeys(("seed", "mesh_data", "checkpoint_every", "eval_every"), 0),
+            **dict.fromkeys(("seed", "mesh_data", "checkpoint_every", "eval_every", "alignment_every"), 0),
         }
         for name, low in least.items():
             value = getattr(self, name)
@@ -97,12 +107,23 @@ class TrainConfig:
                 raise UserError(f"TrainConfig.{name} is {value!r}", f"give a whole number of {low} or more")
         if not 0 <= self.z_loss < float("inf"):
             raise UserError(f"TrainConfig.z_loss is {self.z_loss!r}", "give 0 or a small number such as 1e-4")
-        for name in ("checkpoint_every", "log_every", "eval_every"):
+        self._check_parameterization()
+        for name in ("checkpoint_every", "log_every", "eval_every", "alignment_every"):
             if getattr(self, name) % self.steps_per_call:
                 raise UserError(
                     f"{name}={getattr(self, name)} is no multiple of steps_per_call={self.steps_per_call}",
                     "change one of them: between the steps of one call nothing is logged or saved",
                 )
+
+    def _check_parameterization(self) -> None:
+        if self.alignment_every and self.start_from:
+            raise UserError(
+                f"alignment_every={self.alignment_every}, but the parameters before step 0 are not in"
+                f" start_from={self.start_from}",
+                "set alignment_every=0, or begin with start_params",
+            )
+        if self.parameterization:
+            check_optimizer(self.parameterization, self.optimizer)
 
     @property
     def tokens_per_step(self) -> int:
@@ -111,12 +132,17 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
-        return asdict(self)
+        return plain(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """The config that `to_json` wrote."""
-        parts = {"model": LMConfig(**values["model"]), "optimizer": OptimizerConfig(**values["optimizer"])}
+        parts: dict[str, Any] = {
+            "model": LMConfig(**values["model"]),
+            "optimizer": OptimizerConfig(**values["optimizer"]),
+        }
+        if told := values.get("parameterization"):
+            parts["parameterization"] = ParameterizationConfig(**told)
         return cls(**{**values, **parts})
 
     def identity(self, tokens_sha256: str, start_params_sha256: str = "") -> dict[str, Any]:

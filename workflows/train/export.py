@@ -23,6 +23,7 @@ from workflows.train.config import TrainConfig, check_devices
 from workflows.train.data import made_with
 from workflows.train.loop import CONFIG
 from workflows.train.mesh import make_mesh
+from workflows.train.network import network_of, weights_of
 from workflows.train.start import params_hash, read_params
 
 PROGRAM = "workflows.train.export"
@@ -117,7 +118,7 @@ def export(
     state = state_of(config, run=run, t5x=t5x, lm=lm)
     if not to.endswith(".bin"):
         return exchange.write(state, to)
-    params: Any = jax.device_get(state.params)
+    params: Any = jax.device_get(weights_of(network_of(config.model, config.parameterization), state.params))
     files.write_bytes(to, TrainedLM(config.model, params, config.tokenizer or made_with(config.data)).to_bytes())
     return to
 

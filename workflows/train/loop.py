@@ -61,7 +61,8 @@ def train(
         config: the run.
         out: folder of its checkpoints, metrics.jsonl, event files and config.json; made where missing.
         on_log: called with each new row, on process 0.
-        evaluate: parameters to what every config.eval_every steps is logged, instead of the validation split's loss.
+        evaluate: the model's weights to what every config.eval_every steps is logged, instead of the validation split's
+            loss.
         until: told of each row of an evaluation; the run ends there, saved, where it says True.
         what: names the run in its progress line.
 
@@ -86,19 +87,26 @@ def train(
         if step:
             checkpoints.check(step)
         compute = compute_of(config, mesh, packed=packed)
+
+        def begin() -> tuple[TrainState, Gathered]:
+            if not config.start_params:
+                return compute.start(config.seed)
+            shapes, made_with = compute.places[0].params, tokens.info.made_with
+            return compute.start_with(read_params(config.start_params, config.model, shapes, made_with=made_with))
+
+        def align(params: Any) -> Row:
+            rows = on_devices(load(config, windows, 0, 1), compute.batch_place(1), config.batch_size)
+            found = jax.device_get(compute.alignment(begin()[0].params, params, rows))  # drawn again: memory is dearer
+            return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
         compute.prepare(next((size for _, size in calls(config, step)), 1))
         if step:
             state, gathered = checkpoints.restore(step, compute.places)
         elif config.start_from:
             state, gathered = exchange.read(config.start_from, compute.places[0]), compute.nothing()
             step = int(state.step)
-        elif config.start_params:
-            shapes, made_with = compute.places[0].params, tokens.info.made_with
-            state, gathered = compute.start_with(
-                read_params(config.start_params, config.model, shapes, made_with=made_with)
-            )
         else:
-            state, gathered = compute.start(config.seed)
+            state, gathered = begin()
         if step > config.steps:
             place, cure = (out, "choose another --out") if checkpoints.latest() else (config.start_from, "raise steps")
             raise UserError(f"{place} holds a run of {step} steps, beyond steps={config.steps}", cure)
@@ -107,7 +115,7 @@ def train(
             files.write_json(files.join(out, CONFIG), config.to_json())
             log = MetricLog(out, step)
             stack.callback(log.close)
-        run = _Run(config, out, compute, checkpoints, log, on_log, validation, evaluate, until, what)
+        run = _Run(config, out, compute, checkpoints, log, on_log, validation, evaluate, until, what, align)
         batches = Ahead(
             lambda call: on_devices(load(config, windows, *call), compute.batch_place(call[1]), config.batch_size),
             calls(config, step),
@@ -142,10 +150,12 @@ class _Run:
         evaluate: Evaluate | None,
         until: Until | None,
         what: str,
+        align: Evaluate,
     ) -> None:
         self.config, self.out, self.compute, self.checkpoints = config, out, compute, checkpoints
         self.log, self.on_log, self.validation = log, on_log, validation
-        self.evaluate, self.until, self.what = evaluate or self._validate, until, what
+        self.until, self.what, self.align = until, what, align
+        self.evaluate = (lambda params: evaluate(compute.weights_of(params))) if evaluate else self._validate
         self._learning_rate = jax.jit(schedule_of(config.optimizer, config.steps))
         self._flops_per_token = training_flops_per_token(config.model, config.length)
         self._saved = checkpoints.latest()
@@ -172,7 +182,9 @@ class _Run:
                     jax.block_until_ready(gathered.first_bad)
                     clock_step, clock = step, time.perf_counter()
                 row = None
-                if self._due(step, config.log_every) or self._due(step, config.eval_every):
+                if any(
+                    self._due(step, every) for every in (config.log_every, config.eval_every, config.alignment_every)
+                ):
                     row = self._row(state, gathered, step, clock_step, clock)
                     note = f"loss {row['loss']:.4f}, {row['tokens_per_s']:,.0f} tokens/s"
                     gathered = self.compute.nothing()
@@ -219,6 +231,8 @@ class _Run:
         }
         if self._evaluated(step):
             row |= self.evaluate(state.params)
+        if config.alignment_every and self._due(step, config.alignment_every):
+            row |= self.align(state.params)
         if self.log:
             self.log.add(row)
         return row

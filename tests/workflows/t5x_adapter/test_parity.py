@@ -12,6 +12,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from models.lm import DecoderLM, LMConfig
+from models.parameterization.scaling import ParameterizationConfig
 from models.training import OptimizerConfig, initial_state, inputs_of, optimizer_of
 from workflows.train import TrainConfig, exchange
 from workflows.train.compute import Compute, compute_of
@@ -24,6 +25,23 @@ ADAFACTOR = OptimizerConfig(
     name="adafactor", learning_rate=1.0, factors="constant * rsqrt_decay", warmup_steps=100, weight_decay=0, clip_norm=0
 )
 STEPS, BATCH, LENGTH = 20, 4, 24
+
+
+def under(name: str, optimizer: str, scales_as: str = "adam", **settings: Any) -> tuple[OptimizerConfig, Any]:
+    """An optimizer and the parameterization that it trains under, where n is 4."""
+    config: Any = OptimizerConfig(optimizer, warmup_steps=1, clip_norm=0, **settings)  # pyright: ignore[reportArgumentType]
+    return config, ParameterizationConfig(name, scales_as, base_width=32, epsilon="per_layer")
+
+
+SHAPED = {
+    "standard-adafactor": under("standard", "adafactor", "adafactor"),
+    "ntk-sgd": under("ntk", "sgd", "sgd", momentum=0.9),
+    "mup-adam": under("mup", "adam"),
+    "mup-adafactor-unscaled": under("mup", "adafactor", parameter_scale=False),
+    "mean_field-adam_atan2": under("mean_field", "adam_atan2"),
+    "plain-adam_atan2": (OptimizerConfig("adam_atan2", warmup_steps=1), None),
+    "plain-sgd": (OptimizerConfig("sgd", warmup_steps=1), None),
+}
 
 
 def rms(x: Any) -> float:
@@ -43,21 +61,30 @@ def rows(step: int) -> np.ndarray:
     return np.random.default_rng(step).integers(2, MODEL.vocab_size, (BATCH, LENGTH)).astype(np.int32)
 
 
-def compute_for(optimizer: OptimizerConfig, microbatches: int = 1) -> Compute:
+def compute_for(optimizer: OptimizerConfig, microbatches: int = 1, parameterization: Any = None) -> Compute:
     config = TrainConfig(
         model=MODEL, optimizer=optimizer, data="any", length=LENGTH, batch_size=BATCH, steps=STEPS,
-        microbatches=microbatches, mesh_data=1,
+        microbatches=microbatches, mesh_data=1, parameterization=parameterization,
     )  # fmt: skip
     return compute_of(config, make_mesh(1, 1))
 
 
-def t5x_trainer(optimizer: OptimizerConfig, params: Any, *, microbatches: int | None = None, cls: Any = None) -> Any:
+def t5x_trainer(
+    optimizer: OptimizerConfig,
+    params: Any,
+    *,
+    microbatches: int | None = None,
+    cls: Any = None,
+    parameterization: Any = None,
+) -> Any:
     """T5X's Trainer over our model, beginning with these parameters."""
     from t5x import partitioning, train_state, trainer  # pyright: ignore[reportMissingImports]
 
     from workflows import t5x_adapter
 
-    model = t5x_adapter.LanguageModel(MODEL, optimizer, steps=STEPS, microbatches=microbatches)
+    model = t5x_adapter.LanguageModel(
+        MODEL, optimizer, steps=STEPS, microbatches=microbatches, parameterization=parameterization
+    )
     variables = model.get_initial_variables(jax.random.key(1), {})
     state: Any = train_state.FlaxOptimTrainState.create(model.optimizer_def, variables).replace_params(
         flax.core.freeze(params)
@@ -87,10 +114,30 @@ def t5x_batch(targets: np.ndarray) -> dict[str, Any]:
 @pytest.mark.parametrize("microbatches", [1, 2])
 @pytest.mark.parametrize("optimizer", [ADAFACTOR, OptimizerConfig(warmup_steps=1)], ids=["adafactor", "adamw"])
 def test_one_step_has_the_same_loss_and_update(optimizer: OptimizerConfig, microbatches: int) -> None:
-    ours = compute_for(optimizer, microbatches)
+    assert_two_steps_agree(optimizer, None, microbatches)
+
+
+@pytest.mark.parametrize("case", SHAPED)
+def test_optimizers_under_parameterizations_have_the_same_losses_and_updates(case: str) -> None:
+    optimizer, parameterization = SHAPED[case]
+    begun, after = assert_two_steps_agree(optimizer, parameterization)
+    assert rms(after["logits/kernel"] - begun["logits/kernel"]) > 0
+    if parameterization:  # by any of them the embedding is as wide as at the base width: sqrt(n) times the plain one's
+        plain, _ = compute_for(optimizer).start(0)
+        multiplier = {"mup": 2.0}.get(parameterization.name, 1.0)
+        np.testing.assert_array_equal(multiplier * begun["embedding"], 2.0 * flat(plain.params)["embedding"])
+
+
+def assert_two_steps_agree(
+    optimizer: OptimizerConfig, parameterization: Any, microbatches: int = 1
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Both trainers' losses and changes of every parameter; returns the parameters before and after."""
+    ours = compute_for(optimizer, microbatches, parameterization)
     state, gathered = ours.start(0)
     begun = jax.device_get(state.params)
-    theirs = t5x_trainer(optimizer, begun, microbatches=None if microbatches == 1 else microbatches)
+    theirs = t5x_trainer(
+        optimizer, begun, microbatches=None if microbatches == 1 else microbatches, parameterization=parameterization
+    )
     for step in range(2):  # AdamW's first step is at a learning rate of 0
         told = theirs.train(iter([t5x_batch(rows(step))]), 1).result()
         state, gathered = ours.call(1)(state, ours.nothing(), jnp.asarray(rows(step)))
@@ -103,6 +150,7 @@ def test_one_step_has_the_same_loss_and_update(optimizer: OptimizerConfig, micro
         update, expected = after[name] - first, expected_after[name] - first
         assert rms(expected) > 0
         assert rms(update - expected) <= 1e-4 * rms(expected), name
+    return flat(begun), after
 
 
 def test_microbatches_add_up_to_the_batchs_mean() -> None:
@@ -175,9 +223,11 @@ def test_an_optimizer_that_asks_for_the_loss_is_told_it() -> None:
     [
         (lambda: optimizer_of(ADAFACTOR, STEPS), True),
         (lambda: optimizer_of(OptimizerConfig(), STEPS), False),
+        (lambda: optimizer_of(OptimizerConfig("adam_atan2"), STEPS), False),
+        (lambda: optimizer_of(OptimizerConfig("sgd", momentum=0.9), STEPS), False),
         (lambda: optax.chain(optax.adam(1e-3), optax.contrib.reduce_on_plateau(patience=1)), False),
     ],
-    ids=["adafactor", "adamw", "plateau"],
+    ids=["adafactor", "adamw", "adam_atan2", "sgd", "plateau"],
 )
 def test_states_of_our_optimizers_have_partition_rules(transformation: Any, whole: bool) -> None:
     from t5x import partitioning, train_state  # pyright: ignore[reportMissingImports]
