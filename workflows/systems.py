@@ -81,6 +81,35 @@ SYSTEMS: dict[str, System] = {
                 Experiment("paper", "gin/rest_em/paper.gin", "the paper's settings, on your base", "a cluster"),
             ),
         ),
+        System(
+            "parameterization",
+            "arXiv:2407.05872",
+            "parameterization, optimizer and alignment grids, learning-rate transfer, Adam-atan2",
+            (
+                Experiment(
+                    "main", "gin/parameterization/main.gin", "which learning rates hold at every width, under Adam", "5"
+                ),
+                Experiment("tiny", "gin/parameterization/tiny.gin", "every kind of cell at toy size; no claims", "1"),
+                Experiment(
+                    "small",
+                    "gin/parameterization/small.gin",
+                    "four parameterizations, three optimizers and an LM, with seeds and intervals",
+                    "60",
+                ),
+                Experiment("paper", "gin/parameterization/paper.gin", "the paper's widths to 26.8B", "a cluster"),
+            ),
+        ),
+        System(
+            "trainability",
+            "arXiv:2402.06184",
+            "images, zooms and dimensions of the boundary between training that converges and training that diverges",
+            (
+                Experiment("main", "gin/trainability/main.gin", "a zoom of ten decades, its film and its page", "5"),
+                Experiment("tiny", "gin/trainability/tiny.gin", "the whole path at toy size; no claims", "1"),
+                Experiment("small", "gin/trainability/small.gin", "all conditions and their dimensions", "180"),
+                Experiment("paper", "gin/trainability/paper.gin", "all conditions at 4096 x 4096 pixels", "a cluster"),
+            ),
+        ),
     ]
 }
 
