@@ -97,6 +97,7 @@ class Shape:
             weight_decay=0.0,
             clip_norm=0.0,
             eps=self.eps,
+            factor_from=1,  # or Adafactor would be another optimizer at widths below 128 than above
         )
 
     def without_training(self) -> "Shape":

@@ -51,6 +51,7 @@ class OptimizerConfig:
         atan2_b: its second.
         momentum: of "sgd", the decay of a sum of gradients; 0 for none.
         parameter_scale: whether Adafactor's steps are times the root mean square of what they change, at least 1e-3.
+        factor_from: rows and columns from which Adafactor factors a matrix's second moments.
     """
 
     name: Literal["adamw", "adafactor", "sgd", "adam", "adam_atan2"] = "adamw"
@@ -70,6 +71,7 @@ class OptimizerConfig:
     atan2_b: float = field(default=B, metadata=LATER)
     momentum: float = field(default=0.0, metadata=LATER)
     parameter_scale: bool = field(default=True, metadata=LATER)
+    factor_from: int = field(default=128, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -80,6 +82,8 @@ class OptimizerConfig:
             raise UserError(f"OptimizerConfig.warmup_steps is {self.warmup_steps!r}", "give 1 or more")
         if not 0 <= self.eps < math.inf:
             raise UserError(f"OptimizerConfig.eps is {self.eps!r}", "give 0 or a small number such as 1e-8")
+        if self.factor_from < 1:
+            raise UserError(f"OptimizerConfig.factor_from is {self.factor_from!r}", "give 1 or more, such as 128")
         if not 0 <= self.momentum < 1:
             raise UserError(f"OptimizerConfig.momentum is {self.momentum!r}", "give 0 or a number below 1, such as 0.9")
         for name in ("atan2_a", "atan2_b"):
@@ -147,7 +151,8 @@ def optimizer_of(config: OptimizerConfig, steps: int, scales: "Scales | None" = 
     """The Optax transformation: clipping, then the optimizer under its schedule.
 
     Adafactor (arXiv:1804.04235) is T5X's under its standard rules: steps are scaled by the parameters' size, and the
-    second moments of matrices with at least 128 rows and columns are factored, attention's kernels being matrices too.
+    second moments of matrices with at least `factor_from` rows and columns are factored, attention's kernels being
+    matrices too.
 
     Clipping looks at all gradients together. To SGD, whose steps are as long as its gradients, it is a learning rate of
     its own, that grows with the width as gradients fall: leave it out there, `clip_norm=0`, under a parameterization.
@@ -175,7 +180,9 @@ def _direction(config: OptimizerConfig) -> tuple[optax.GradientTransformation, o
     decay = config.weight_decay
     if config.name == "adafactor":
         # Optax's own decay comes after the learning rate: it would shrink parameters by the same share at any rate
-        inner = optax.adafactor(None, multiply_by_parameter_scale=config.parameter_scale)
+        inner = optax.adafactor(
+            None, multiply_by_parameter_scale=config.parameter_scale, min_dim_size_to_factor=config.factor_from
+        )
         return on_matrices(inner), optax.add_decayed_weights(-decay)
     if config.name == "sgd":
         inner = optax.trace(config.momentum) if config.momentum else optax.identity()

@@ -186,3 +186,16 @@ def test_later_fields_leave_the_identity_of_older_runs_alone() -> None:
     changed = OptimizerConfig(eps=1e-9, parameter_scale=False)
     assert OptimizerConfig(**plain(changed)) == changed
     assert plain(changed).keys() - plain(OptimizerConfig()).keys() == {"eps", "parameter_scale"}
+
+
+def test_adafactor_factors_from_a_size_on() -> None:
+    matrix = {"w": jnp.ones((8, 16))}
+
+    def shapes(factor_from: int) -> set[tuple[int, ...]]:
+        state: Any = optimizer_of(config("adafactor", factor_from=factor_from), 10).init(matrix)
+        return {leaf.shape for leaf in jax.tree.leaves(state) if leaf.size > 1}
+
+    assert shapes(8) == {(8,), (16,)}
+    assert shapes(9) == {(8, 16)}
+    with pytest.raises(UserError, match="factor_from is 0"):
+        config("adafactor", factor_from=0)
