@@ -1,7 +1,7 @@
 """What gin files choose of `trainability`: which planes are looked at, and how deep."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models.trainability.planes import Plane
 from models.trainability.zoom import Zoom
@@ -17,11 +17,14 @@ class Look:
         zoom: the frames.
         full_frames: numbers of frames of which every tile is computed as well, to measure what refinement saves and
             what it misses.
+        more_seeds: further seeds of weights and data, each with the same zoom into its own plane: one path's frames
+            overlap, so what a dimension is worth shows over seeds.
     """
 
     plane: Plane = field(default_factory=Plane)
     zoom: Zoom = field(default_factory=Zoom)
     full_frames: Sequence[int] = ()
+    more_seeds: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         for number in self.full_frames:
@@ -30,7 +33,15 @@ class Look:
                     f"Look.full_frames names frame {number} of {self.zoom.frames}",
                     f"frames are numbered 0 to {self.zoom.frames - 1}",
                 )
+        seeds = [plane.seed for plane in self.planes]
+        if len(set(seeds)) < len(seeds):
+            raise UserError(f"Look.more_seeds has a seed twice: {seeds}", f"leave {self.plane.seed} and repeats out")
         self.zoom.check(self.plane)
+
+    @property
+    def planes(self) -> list[Plane]:
+        """The plane, then that of each further seed."""
+        return [self.plane, *(replace(self.plane, seed=seed) for seed in self.more_seeds)]
 
 
 @dataclass(frozen=True)

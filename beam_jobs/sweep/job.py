@@ -95,7 +95,7 @@ def run_sweep(
     check_room(into.folder, loaded, todo_of(loaded, cells, state).groups)
     into.make()
     with held(into.folder):
-        state = into.scan()
+        state = into.scan(state)
         todo = todo_of(loaded, cells, state)
         if todo.new:
             into.add(todo.new)
@@ -113,7 +113,7 @@ def run_sweep(
             work = RunGroups(store, kind, run=uuid.uuid4().hex, threads=at_a_time, at_once=at_a_time * workers)
             with _watching(into, what, cells, groups, costs):
                 run_pipeline(lambda pipeline: _build(pipeline, groups, work, spread=not alone), beam_flags)
-            state = into.scan()
+            state = into.scan(state)
         wanted = [cell.identity for cell in cells]
         dead = tuple(state.dead[cell] for cell in wanted if cell in state.dead)
         done = sum(cell in state.done for cell in wanted)

@@ -120,15 +120,31 @@ def check_room(folder: str, kind: Kind, groups: Sequence[Group]) -> None:
         return
     cells = [cell for group in groups for cell in group.cells]
     needs = COPIES * sum(row_bytes(kind, cell) for cell in cells) + GROUP_BYTES * len(groups)
+    check_free(folder, needs, f"the {len(cells):,} cells that are to run", "make the grid smaller")
+
+
+def check_free(folder: str, needs: float, what: str, cure: str) -> None:
+    """Refuses what a local disk has no room for.
+
+    Args:
+        folder: where it is to go; it need not be there yet. Nothing is known of remote ones.
+        needs: bytes.
+        what: needs them.
+        cure: what a person may do besides making room.
+
+    Raises:
+        UserError: with what it needs, and what is free.
+    """
+    if not is_local(folder):
+        return
     place = os.path.abspath(folder)
     while not os.path.exists(place):
         place = os.path.dirname(place)
     free = shutil.disk_usage(place).free
     if needs > free:
         raise UserError(
-            f"the {len(cells):,} cells that are to run need about {_size(needs)} of disk, and {folder} has"
-            f" {_size(free)} free",
-            "make the grid smaller, free some room, or choose another place",
+            f"{what} need about {_size(needs)} of disk, and {folder} has {_size(free)} free",
+            f"{cure}, free some room, or choose another place",
         )
 
 

@@ -23,12 +23,14 @@ class Outlook:
         missing: cells that have never run to their end.
         failed: cells that failed, and will be tried again.
         seconds_left: what missing and failed ones will take, from the times of finished ones; None without any.
+        seconds_taken: what the groups of the done ones took by the clock, where as many ran at a time as could.
     """
 
     done: int
     missing: int
     failed: int
     seconds_left: float | None
+    seconds_taken: float = 0.0
 
     def __str__(self) -> str:
         """Such as "1,200 of 1,728 cells done, about 12 min 3 s left"."""
@@ -84,4 +86,6 @@ def outlook(store: str, kind: str, configs: Sequence[Config]) -> Outlook:
     seconds = seconds_left(todo.groups, costs_of(loaded, cells), list(state.records.values()), host())
     done = sum(cell.identity in state.done for cell in cells)
     failed = sum(cell.identity in state.dead for cell in cells)
-    return Outlook(done, len(cells) - done - failed, failed, seconds)
+    groups = {state.done[cell.identity] for cell in cells if cell.identity in state.done}
+    taken = sum(state.records[name]["seconds"] / state.records[name].get("at_once", 1) for name in groups)
+    return Outlook(done, len(cells) - done - failed, failed, seconds, taken)

@@ -69,12 +69,14 @@ class State:
         records: name to record, of the finished ones.
         done: identity of a cell to the name of the group that holds its row.
         dead: identity of a cell to its dead letter; a cell is here or in `done`, never in both.
+        plans: the files that the groups were read from.
     """
 
     groups: dict[str, Group] = field(default_factory=dict)
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     done: dict[str, str] = field(default_factory=dict)
     dead: dict[str, DeadLetter] = field(default_factory=dict)
+    plans: tuple[str, ...] = ()
 
 
 def group_of(key: str, cells: Sequence[Cell]) -> Group:
@@ -116,14 +118,25 @@ class Store:
         number = 1 + int(names[-1].removesuffix(".jsonl")) if names else 0
         files.write_bytes(join(self._plan, f"{number:05d}.jsonl"), "".join(f"{line}\n" for line in lines).encode())
 
-    def scan(self) -> State:
-        """What is planned, done and failed now."""
+    def scan(self, known: State | None = None) -> State:
+        """What is planned, done and failed now.
+
+        Args:
+            known: an earlier scan; only what has come since is read. Plans only grow, and a record stands once it has
+                no dead letter: others are read again.
+        """
         self._forget_listings()
-        groups = {group.name: group for group in self._planned()}
+        known = known or State()
+        plans = tuple(self._names(self._plan, ".jsonl"))
+        groups = known.groups | {group.name: group for group in self._planned(plans[len(known.plans) :])}
         sizes = files.file_sizes(self._cells) if files.exists(self._cells) else {}
         recorded = [name for name in groups if f"{name}.json" in sizes]
-        state = State(groups)
-        for name, record in zip(recorded, self._records(recorded), strict=True):
+        records = {name: record for name, record in known.records.items() if not record["dead"]}
+        unread = [name for name in recorded if name not in records]
+        records |= {name: record for name, record in zip(unread, self._records(unread), strict=True) if record}
+        state = State(groups, plans=plans)
+        for name in recorded:
+            record = records.get(name)
             if record is None or sizes.get(f"{name}.parquet", 0) != record["size"]:
                 continue
             state.records[name] = record
@@ -186,8 +199,8 @@ class Store:
         with files.writing(path, sync=False) as file:
             file.write(data)
 
-    def _planned(self) -> Iterator[Group]:
-        for name in self._names(self._plan, ".jsonl"):
+    def _planned(self, names: Sequence[str]) -> Iterator[Group]:
+        for name in names:
             for line in files.read_bytes(join(self._plan, name)).splitlines():
                 value = json.loads(line)
                 cells = [Cell(identity, canonical_json(config)) for identity, config in value["cells"]]

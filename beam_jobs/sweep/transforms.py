@@ -4,7 +4,7 @@ import functools
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from typing import Any
 
 import apache_beam as beam
@@ -15,6 +15,7 @@ from beam_jobs.runner import for_the_driver
 from beam_jobs.sweep.cells import Cell, table_of, table_schema
 from beam_jobs.sweep.kinds import Kind, load_kind
 from beam_jobs.sweep.store import Group, Store
+from beam_jobs.sweep.threads import Threads
 from beam_jobs.sweep.ways import Ways
 from shammie.errors import one_line
 from shammie.lock import host
@@ -37,7 +38,7 @@ class RunGroups(beam.DoFn):
 
     def __init__(self, store: str, address: str, *, run: str, threads: int, at_once: int) -> None:
         self.store, self.address, self.run, self.threads, self.at_once = store, address, run, threads, at_once
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Threads | None = None
         self._futures: list[Future[None]] = []
 
     def setup(self) -> None:
@@ -57,7 +58,7 @@ class RunGroups(beam.DoFn):
             yield group.name
             return
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="sweep")
+            self._pool = Threads(self.threads, "sweep")
         self._futures.append(self._pool.submit(self._work, group))
 
     def finish_bundle(self) -> None:
@@ -69,8 +70,11 @@ class RunGroups(beam.DoFn):
         try:
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
-        finally:  # also where a person interrupts
-            pool.shutdown(wait=False, cancel_futures=True)
+        except KeyboardInterrupt:
+            pool.stop(abandon=True)
+            raise
+        finally:
+            pool.stop()
 
     def _work(self, group: Group) -> None:
         with for_the_driver():

@@ -32,6 +32,8 @@ def parser() -> Parser:
     add("--start_pixels", type=int, default=128, help="side of the image that refinement starts from (default: 128)")
     add("--tile_pixels", type=int, default=8, help="a tile's side (default: 8)")
     add("--path", default="most", help="where the zoom goes: most, balance or random (default: most)")
+    add("--path_seed", type=int, default=0, help="of a random path (default: 0)")
+    add("--partitionable", action="store_true", help="draw as JAX does now, not as in the paper's notebook")
     add("--debug", action="store_true", help="show stack traces")
     return flags
 
@@ -51,8 +53,9 @@ def _work(words: Sequence[str]) -> None:
     from models.trainability.planes import Plane
     from models.trainability.zoom import Zoom
 
-    plane = Plane(given.condition, given.width, given.steps, given.seed)
-    zoom = Zoom(given.frames, given.frame_pixels, given.tile_pixels, given.start_pixels, path=given.path)
+    plane = Plane(given.condition, given.width, given.steps, given.seed, given.partitionable)
+    sizes = (given.frames, given.frame_pixels, given.tile_pixels, given.start_pixels)
+    zoom = Zoom(*sizes, path=given.path, path_seed=given.path_seed)
     zoom.check(plane)
     tiles = Tiles(join(given.output, "cells"), plane, zoom.tile_pixels, beam_flags, what=f"{plane.condition} tiles")
     about = run_zoom(zoom, tiles, given.output)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 RESAMPLES = 2000
+# an image's box sides, 10 to 512 pixels, span 5.7 doublings: levels that are nearer than that share scales
+RUN_LEVELS = 6
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,13 @@ def dyadic_dimension(edges_HW: np.ndarray) -> float:
 def median_over_levels(slopes_of_levels: Sequence[np.ndarray | Sequence[float]], *, seed: int = 0) -> Interval:
     """The median of all levels' slopes together, with a 95 % interval over levels.
 
+    The bootstrap is that of circular blocks (Politis and Romano 1992): the slopes of one image are not independent, nor
+    are those of levels that share scales, so runs of `RUN_LEVELS` neighbouring levels are drawn, shorter ones where
+    there are fewer than three such runs. The interval is of one path through one plane: it says nothing of others.
+
     Args:
         slopes_of_levels: of each zoom level its slopes (or its one estimate); levels without any do not count.
-        seed: of the bootstrap, which draws whole levels, since the slopes of one image are not independent.
+        seed: of the bootstrap.
 
     Returns:
         The interval; NaN throughout where no level has a slope.
@@ -114,7 +120,9 @@ def median_over_levels(slopes_of_levels: Sequence[np.ndarray | Sequence[float]],
     if not levels:
         return Interval(float("nan"), float("nan"), float("nan"))
     random = np.random.default_rng(seed)
-    drawn = random.integers(len(levels), size=(RESAMPLES, len(levels)))
+    run = max(1, min(RUN_LEVELS, len(levels) // 3))
+    starts = random.integers(len(levels), size=(RESAMPLES, -(-len(levels) // run), 1))
+    drawn = ((starts + np.arange(run)) % len(levels)).reshape(RESAMPLES, -1)[:, : len(levels)]
     medians = [np.median(np.concatenate([levels[one] for one in some])) for some in drawn]
     low, high = np.quantile(medians, [0.025, 0.975])
     return Interval(float(np.median(np.concatenate(levels))), float(low), float(high))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from models.trainability import sets
-from models.trainability.conditions import CONDITIONS
+from models.trainability.conditions import CONDITIONS, check_sizes
 from models.trainability.pixels import pixel_values
 from models.trainability.problem import problem_of
 from models.trainability.windows import PAPER_WINDOW, Window
-from shammie.errors import UserError, unknown
+from shammie.errors import unknown
 
 # sets whose dimension is known, drawn, zoomed and counted like the paper's conditions: the controls
 CONTROLS = ("quadratic", "mandelbrot")
@@ -52,9 +52,7 @@ class Plane:
     def __post_init__(self) -> None:
         if self.condition not in (*CONDITIONS, *CONTROLS):
             raise unknown("condition", self.condition, (*CONDITIONS, *CONTROLS))
-        for name in ("width", "steps"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"Plane.{name} is {getattr(self, name)!r}", "give a number above 0")
+        check_sizes(self.width, self.steps, self.seed)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Plane":

@@ -9,7 +9,15 @@ from models.trainability.refinement import PATHS, Compute, Frame, Path, next_par
 from shammie.errors import UserError, unknown
 
 PART_PIXELS = 128  # frames start at multiples of so many pixels, or of a quarter of a smaller frame
-_COUNTS = (("frames", 1), ("tile_pixels", 2), ("frame_pixels", 16), ("start_pixels", 2), ("margin", 0), ("rounds", 0))
+_COUNTS = {
+    "frames": 1,
+    "tile_pixels": 2,
+    "frame_pixels": 16,
+    "start_pixels": 2,
+    "margin": 0,
+    "rounds": 0,
+    "path_seed": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -38,9 +46,10 @@ class Zoom:
     path_seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in _COUNTS:
-            if getattr(self, name) < least:
-                raise UserError(f"Zoom.{name} is {getattr(self, name)!r}", f"give {least} or more")
+        for name, least in _COUNTS.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UserError(f"Zoom.{name} is {value!r}", f"give a whole number of {least} or more")
         for name in ("frame_pixels", "tile_pixels", "start_pixels"):
             if getattr(self, name) & (getattr(self, name) - 1):
                 raise UserError(f"Zoom.{name} is {getattr(self, name)!r}", "give a power of two")

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[li
     """The groups that ran since it was last asked, each as the x of its cells, sorted."""
     log = tmp_path / "ran.jsonl"
     monkeypatch.setenv("SWEEP_LOG", str(log))
-
-    def read() -> list[list[float]]:
-        lines = log.read_text().splitlines() if log.exists() else []
-        log.write_text("")
-        return sorted(map(json.loads, lines))
-
-    return read
+    return import_module("sweep_kinds").recorder(log)
 
 
 def step(*xs: int, bad: int = -1, **more: Any) -> Step:

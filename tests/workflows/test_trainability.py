@@ -39,17 +39,9 @@ def _steps(size: str, *bindings: str) -> list[Step]:
 
 def _record(out: Path, name: str, condition: str) -> Path:
     for record in load_records(str(out)):
-        if record["name"] == name:
-            folder = Path(record["directory"])
-            zoom = folder if name == "zoom" else _zoom_of(out, record)
-            if read_zoom(str(zoom))["plane"]["condition"] == condition:
-                return folder
+        if record["name"] == f"{name}_{condition}":
+            return Path(record["directory"])
     raise AssertionError(f"no {name} of {condition}")
-
-
-def _zoom_of(out: Path, record: dict[str, Any]) -> Path:
-    identity = record["inputs"]["zoom"]["identity"]
-    return next(out.glob(f"zoom-{identity[:12]}"))
 
 
 def test_the_result_is_flat_and_what_the_zooms_counted(tiny_run: Path) -> None:
@@ -84,7 +76,7 @@ def test_the_report_has_pictures_tables_links_and_a_film(tiny_run: Path) -> None
     assert headings[0] == "The zoom"
     assert {"Dimensions", "Known sets", "Where float64 ends"} <= set(headings)
     assert not re.search(r'(src|href)="?http', page)
-    links = re.findall(r'href="(view-[^"]*)"', page)
+    links = re.findall(r'href="(view_[^"]*)"', page)
     assert len(links) == 4
     assert all((tiny_run / link).exists() for link in links)
     assert "log10 learning rate of the output layer" in page
@@ -161,27 +153,51 @@ def test_bad_settings_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: 
         Settings(control_pixels=100)
     with pytest.raises(UserError, match="names frame 4 of 3"):
         Look(zoom=Zoom(frames=3), full_frames=(4,))
+    with pytest.raises(UserError, match=r"more_seeds has a seed twice: \[0, 1, 0\]"):
+        Look(more_seeds=(1, 0))
+    with pytest.raises(UserError, match=r"seed=-1"):
+        Look(more_seeds=(-1,))
     wrong = "--gin.tanh_single/planes.Plane.condition='sigmoid'"
     assert main(["plan", "trainability", *TINY, "--out", str(tmp_path / "out"), wrong]) == 2
     assert "unknown condition 'sigmoid'; there are: tanh, relu" in capsys.readouterr().err
 
 
+def test_further_seeds_are_zooms_of_their_own_with_an_interval_over_them(tmp_path: Path) -> None:
+    frames = ["--gin.FRAMES=3", "--gin.LOOKS=(%TANH_SINGLE,)", "--gin.CONTROL_PIXELS=0", "--gin.FULL_FRAMES=()"]
+    more = "--gin.tanh_single/trainability_settings.Look.more_seeds=(1, 2)"
+    assert main(["run", "trainability", *TINY, "--out", str(tmp_path), *frames, more]) == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    found = [result[f"tanh_single_n8{seed}_dimension"] for seed in ("", "_seed_1", "_seed_2")]
+    assert len(set(found)) == 3
+    assert result["tanh_single_n8_seeds"] == 3
+    assert result["tanh_single_n8_seeds_dimension"] == pytest.approx(np.mean(found))
+    half = 4.302653 * np.std(found, ddof=1) / np.sqrt(3)  # Student's t, two degrees of freedom
+    assert result["tanh_single_n8_seeds_dimension_high"] - np.mean(found) == pytest.approx(half, rel=1e-5)
+    page = (tmp_path / "report.html").read_text()
+    assert "tanh single, n = 8, mean of 3 seeds" in page
+    assert "settled after the rules had been tried and their numbers seen" in page
+    assert page.count("view_tanh_single-") == 2  # one page and one film: the first seed's
+
+
 def test_the_dag_has_a_chain_for_each_plane_and_what_does_not_change_results_changes_no_identity() -> None:
     tiny = _steps("tiny")
-    assert sorted(step.name for step in tiny) == ["controls", "full", "full", "report", "view", "view", "zoom", "zoom"]
+    of_each = [f"{what}_{plane}" for what in ("full", "view", "zoom") for plane in ("mandelbrot", "tanh_single")]
+    assert sorted(step.name for step in tiny) == sorted(["controls", "report", *of_each])
     films = _steps("tiny", "FILM_STEPS=2")
     same = {step.identity for step in tiny} & {step.identity for step in films}
-    assert sorted(step.name for step in in_order(tiny) if step.identity in same) == [
-        "controls", "full", "full", "zoom", "zoom"
-    ]  # fmt: skip
+    kept = [step.name for step in in_order(tiny) if step.identity in same]
+    assert sorted(kept) == sorted(["controls", *(name for name in of_each if not name.startswith("view"))])
 
 
 @pytest.mark.parametrize(
     ("size", "planes", "pixels", "frames"), [("main", 1, 512, 35), ("small", 7, 512, 35), ("paper", 7, 4096, 43)]
 )
 def test_sizes_are_what_they_say(size: str, planes: int, pixels: int, frames: int, tmp_path: Path) -> None:
-    found = [step for step in _steps(size) if step.name == "zoom"]
-    assert len(found) == planes
+    found = [step for step in _steps(size) if step.name.startswith("zoom_")]
+    seeded = [step for step in found if "_seed_" in step.name]
+    assert len(found) - len(seeded) == planes
+    names = [f"zoom_tanh_single_seed_{seed}" for seed in (1, 2, 3, 4)]
+    assert sorted(step.name for step in seeded) == (names if size == "small" else [])
     for step in found:
         zoom: Any = step.config["zoom"]
         assert (zoom["frame_pixels"], zoom["frames"]) == (pixels, frames)
@@ -190,11 +206,12 @@ def test_sizes_are_what_they_say(size: str, planes: int, pixels: int, frames: in
         assert {step.config["plane"]["condition"] for step in found} == set(CONDITIONS)  # type: ignore[index]
     if size == "paper":
         assert all(step.config["plane"]["width"] == 16 for step in found)  # type: ignore[index]
-    rows = [row for row in plan(_steps(size), str(tmp_path / "out")) if row.step.name == "zoom"]
+    rows = [row for row in plan(_steps(size), str(tmp_path / "out")) if row.step.name.startswith("zoom_")]
+    assert len(rows) == len(found)
     assert all(re.search(r"\d", row.step.lasts) for row in rows)
 
 
 def test_estimates_differ_by_condition() -> None:
-    costs = {step.config["plane"]["condition"]: step.lasts for step in _steps("paper") if step.name == "zoom"}  # type: ignore[index]
+    costs = {step.config["plane"]["condition"]: step.lasts for step in _steps("paper") if step.name.startswith("zoom_")}  # type: ignore[index]
     assert Plane("tanh").pixel_seconds > 20 * Plane("tanh_single").pixel_seconds
     assert costs["tanh"] != costs["tanh_single"]

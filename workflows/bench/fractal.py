@@ -2,26 +2,36 @@
 
 The peer is `vmap` over pixels of a `scan` over steps, compiled by JAX, with all cores. Both train the same random
 pixels of the paper's window; both are measured without compilation, which is said apart. A third way, numpy's matrix
-products over blocks of pixels, is measured for a few steps. Last, a whole picture of one condition is timed.
+products over blocks of pixels, is measured for a few steps. Last, a whole picture of one condition is timed, and how
+much less the same picture takes where only boundary is refined, and a narrower one.
 """
 
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from models.trainability.box_counting import edges_of
 from models.trainability.conditions import CONDITIONS
 from models.trainability.convergence import Pixels
+from models.trainability.planes import Plane
 from models.trainability.problem import Problem, problem_of
+from models.trainability.refinement import Frame, computed_in_full
+from models.trainability.windows import Tile
+from models.trainability.zoom import Zoom
 from workflows.bench.table import Table, Target
 
 WINDOW = (-3.0, 6.0)  # of the paper, in powers of ten, both axes
-SPEED_TARGET, IMAGE_SECONDS_TARGET = 5.0, 180.0
+SPEED_TARGET, IMAGE_SECONDS_TARGET, REFINED_TARGET = 5.0, 180.0, 4.0
+REFINED_FRAMES = (0, 8)  # of a zoom into the picture
 BLOCK_PIXELS, BLOCK_STEPS = 128, 10
+TILE_PIXELS = 8
+
+Value = TypeVar("Value")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--steps", type=int, default=500, help="of each training (default: 500)")
     add("--pixels", type=int, default=256, help="at random places of the window (default: 256)")
     add("--turns", type=int, default=3, help="ours and the peer's by turns; medians (default: 3)")
-    add("--image", type=int, default=512, help="pixels a side of the timed picture; 0 for none (default: 512)")
+    add(
+        "--image",
+        type=int,
+        default=512,
+        help="side of the timed pictures, a power of two; 0 for none (default: 512)",
+    )
     add("--threads", type=int, default=os.cpu_count() or 1, help="of the engine (default: all cores)")
 
 
@@ -81,9 +96,17 @@ def run(args: argparse.Namespace) -> Table:
     notes.append(f"medians of {args.turns} turns, ours and the peer's one after the other; ratios are of such pairs")
     notes.append("class differs: pixels that converge in one and not in the other, as beside the boundary they may")
     if args.image:
-        seconds = image_seconds(args.image, args.threads)
-        what = f"tanh_single, n=8, {args.image} x {args.image}, 500 steps: seconds"
-        targets.append(Target(what, round(seconds, 2), IMAGE_SECONDS_TARGET, "less"))
+        side = f"{args.image} x {args.image}"
+        what = f"tanh_single, n=8, {side}, 500 steps: seconds"
+        targets.append(Target(what, round(image_seconds(args.image, args.threads), 2), IMAGE_SECONDS_TARGET, "less"))
+        for found in refinement(args.image, args.threads):
+            what = f"tanh_single, n=16, {side}, frame {found.frame}: seconds an edge, in full / boundary only"
+            targets.append(Target(what, round(found.cheaper, 2), REFINED_TARGET))
+            notes.append(
+                f"frame {found.frame} of a zoom: {found.refined_edges:,} of {found.edges:,} edges (blocks with both"
+                f" signs) by {found.refined_seconds:.2g} s instead of {found.seconds:.2g} s"
+            )
+        notes.append("the more boundary a frame holds, the less refinement saves: see tiles_share in a run's result")
     return Table(
         title=f"trainings as pixels, width {args.width}, {args.steps} steps",
         columns=[
@@ -109,7 +132,17 @@ def random_pixels(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return 10 ** places[0], 10 ** places[1]
 
 
-def timed(function: Callable[[], Pixels]) -> tuple[float, Pixels]:
+def image_seconds(side: int, threads: int) -> float:
+    """How long the whole window takes in the condition of one datum at width 8."""
+    from models.trainability.pixels import pixel_values
+
+    problem = problem_of("tanh_single", width=8, steps=500)
+    axis = np.logspace(*WINDOW, side)
+    x, y = (one.ravel() for one in np.meshgrid(axis, axis))
+    return timed(lambda: pixel_values(problem, x, y, threads=threads))[0]
+
+
+def timed(function: Callable[[], Value]) -> tuple[float, Value]:
     """The seconds of a call, and what it returned."""
     begun = time.perf_counter()
     found = function()
@@ -122,14 +155,47 @@ def speeds(found: Pixels, seconds: float) -> list[float]:
     return [found.value.size / seconds, float(found.steps_run.mean()), float(steps / seconds)]
 
 
-def image_seconds(side: int, threads: int) -> float:
-    """How long the whole window takes in the condition of one datum at width 8."""
+class Refinement(NamedTuple):
+    """A frame in full and by its boundary: the seconds and the edges of each."""
+
+    frame: int
+    seconds: float
+    refined_seconds: float
+    edges: int
+    refined_edges: int
+
+    @property
+    def cheaper(self) -> float:
+        """How many times less a found edge costs where only boundary is refined."""
+        return (self.seconds / max(1, self.edges)) / (self.refined_seconds / max(1, self.refined_edges))
+
+
+def refinement(side: int, threads: int) -> Iterator[Refinement]:
+    """Frames of a zoom in the condition of one datum at width 16, each in full and refined from the one before.
+
+    Frame 0 is the whole window; to its refined seconds belong those of the coarser levels it comes from.
+    """
     from models.trainability.pixels import pixel_values
 
-    problem = problem_of("tanh_single", width=8, steps=500)
-    axis = np.logspace(*WINDOW, side)
-    x, y = (one.ravel() for one in np.meshgrid(axis, axis))
-    return timed(lambda: pixel_values(problem, x, y, threads=threads))[0]
+    zoom = Zoom(frames=1 + max(REFINED_FRAMES), frame_pixels=side, start_pixels=side // 4, tile_pixels=TILE_PIXELS)
+    plane = Plane("tanh_single", width=16, steps=500)
+    problem, window = problem_of("tanh_single", width=16, steps=500, partitionable=plane.partitionable), plane.window
+
+    def compute(tiles: Sequence[Tile]) -> list[np.ndarray]:
+        places = [window.tile_grid(tile, TILE_PIXELS) for tile in tiles]
+        x, y = (np.concatenate(axis) for axis in zip(*places, strict=True))
+        values = pixel_values(problem, x, y, threads=threads).value
+        return list(values.reshape(len(tiles), TILE_PIXELS, TILE_PIXELS))
+
+    frames = zoom.walk(plane, compute)
+    for number in range(zoom.frames):
+        seconds, frame = timed(lambda: next(frames))
+        if number not in REFINED_FRAMES:
+            continue
+        whole = Frame(frame.level, frame.column, frame.row, frame.values, np.zeros_like(frame.computed))
+        full_seconds, full = timed(lambda whole=whole: computed_in_full(whole, compute))
+        edges, refined_edges = (int(edges_of(one.values).sum()) for one in (full, frame))
+        yield Refinement(number, full_seconds, seconds, edges, refined_edges)
 
 
 def matrix_products_rate(problem: Problem) -> float:

@@ -3,12 +3,24 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from beam_jobs.sweep.ways import Ways
+
+
+def recorder(log: Path) -> Callable[[], list[list[float]]]:
+    """Of a SWEEP_LOG: the groups that ran since it was last asked, each as the x of its cells, sorted."""
+
+    def read() -> list[list[float]]:
+        lines = log.read_text().splitlines() if log.exists() else []
+        log.write_text("")
+        return sorted(map(json.loads, lines))
+
+    return read
 
 
 class Squares:

@@ -12,7 +12,7 @@ import pytest
 from beam_jobs.sweep import job
 from beam_jobs.sweep.job import outlook, read_cells, run_sweep
 from beam_jobs.sweep.store import Store
-from shammie import lock
+from shammie import files, lock
 from shammie.errors import UserError
 
 KIND = "sweep_kinds:SQUARES"
@@ -262,3 +262,23 @@ def _kind():
     from beam_jobs.sweep.kinds import load_kind
 
     return load_kind(KIND)
+
+
+def test_a_later_scan_reads_only_what_has_come_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep(tmp_path, [*grid(*range(9)), {"x": 10, "fail": "no"}], max_bad_share=0.1)
+    store = Store(str(tmp_path), _kind())
+    first = store.scan()
+    (failed,) = (name for name, record in first.records.items() if record["dead"])
+    sweep(tmp_path, grid(20))
+    read: list[str] = []
+    read_bytes = files.read_bytes
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "read_bytes", lambda path: read.append(Path(path).name) or read_bytes(path))
+        later = store.scan(first)
+    (new,) = set(later.records) - set(first.records)
+    assert sorted(read) == sorted(["00001.jsonl", f"{new}.json", f"{failed}.json"])
+    assert later == store.scan()
+    for path in (tmp_path / "squares-v1" / "cells").iterdir():  # what is gone is gone
+        path.unlink()
+    assert store.scan(later) == store.scan()
+    assert store.scan(later).done == {}

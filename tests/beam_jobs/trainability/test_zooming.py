@@ -1,6 +1,7 @@
 """Tiles as cells of the sweep engine: their addresses, a zoom's folder, and that nothing is computed twice."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from beam_jobs.trainability.cells import ADDRESS, TILES, tile_config
 from beam_jobs.trainability.zooming import (
     NotDone,
     Tiles,
+    estimated_bytes,
     estimated_seconds,
     read_frame,
     read_zoom,
@@ -26,6 +28,7 @@ from models.trainability.planes import Plane
 from models.trainability.windows import Tile
 from models.trainability.zoom import Zoom
 from shammie.errors import UserError
+from shammie.progress import duration
 
 SINGLE = Plane("tanh_single", width=4, steps=60)
 MANDELBROT = Plane("mandelbrot", steps=100)
@@ -126,11 +129,18 @@ def test_a_zoom_that_was_stopped_goes_on_and_gives_the_same_bytes(
     assert sum(ran) == before  # all were there
 
 
+def _slow_down(store: Path, *, seconds: float) -> None:
+    """Has every record say that its group took so long."""
+    for record in store.glob("*/*/tile-v1/cells/*.json"):
+        told = json.loads(record.read_text())
+        record.write_text(json.dumps({**told, "seconds": seconds, "at_once": 1}))
+
+
 def test_the_outlook_tells_how_far_a_zoom_is(tmp_path: Path) -> None:
     looking = Tiles(str(tmp_path), MANDELBROT, 4, only_look=True)
     assert zoom_outlook(ZOOM, looking) == ""
     run_sweep(looking.folder(3), ADDRESS, [tile_config(MANDELBROT, 4, Tile(3, 0, 1))], what="one")
-    assert zoom_outlook(ZOOM, looking).startswith("0 of 4 frames done; 1 of 64 tiles of it done, about 0 s left")
+    assert zoom_outlook(ZOOM, looking).startswith("0 of 4 frames done; 1 of 64 tiles of the next, about 0 s left of")
     with pytest.raises(NotDone):
         looking([Tile(3, 0, 0)])
     run_zoom(
@@ -139,6 +149,10 @@ def test_the_outlook_tells_how_far_a_zoom_is(tmp_path: Path) -> None:
         str(tmp_path / "two"),
     )
     assert zoom_outlook(ZOOM, Tiles(str(tmp_path), MANDELBROT, 4, only_look=True)).startswith("2 of 4 frames done; ")
+    _slow_down(tmp_path, seconds=100.0)
+    told = zoom_outlook(ZOOM, Tiles(str(tmp_path), MANDELBROT, 4, only_look=True))
+    groups = len(list(tmp_path.glob("*/*/tile-v1/cells/*.json")))
+    assert told.endswith(f", about {duration(2 * groups * 100.0 / 2)} left")  # two more frames like the two before
     run_zoom(ZOOM, Tiles(str(tmp_path), MANDELBROT, 4), str(tmp_path / "four"))
     assert zoom_outlook(ZOOM, Tiles(str(tmp_path), MANDELBROT, 4, only_look=True)) == "4 of 4 frames done"
 
@@ -175,6 +189,19 @@ def test_wrong_words_are_one_line(
 def test_estimates_grow_with_the_work() -> None:
     small = estimated_seconds(ZOOM, SINGLE)
     assert 0 < small < estimated_seconds(Zoom(frames=40), SINGLE) < estimated_seconds(Zoom(frames=40), Plane("tanh"))
+
+
+def test_a_zoom_that_the_disk_cannot_hold_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**6, 10**6, 10**5))
+        said = r"4 frames of 64 pixels need about 0.1 MB of disk, and .* has 0.1 MB free; take less, free some room"
+        with pytest.raises(UserError, match=said):
+            run_zoom(ZOOM, Tiles(str(tmp_path / "store"), MANDELBROT, 4), str(tmp_path / "zoom"))
+    assert list(tmp_path.iterdir()) == []
+    here = run_zoom(ZOOM, Tiles(str(tmp_path / "store"), MANDELBROT, 4), str(tmp_path / "zoom"))
+    assert 0.3 < sum(8 * 16 * one["tiles"] + 4 * 64**2 for one in here["frames"]) / estimated_bytes(ZOOM) < 1.5
 
 
 def test_a_failed_tile_ends_a_zoom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,12 @@ def test_the_interval_comes_from_levels_not_from_slopes() -> None:
     levels = [np.full(10, middle) for middle in random.normal(1.5, 0.1, 12)]
     found = median_over_levels(levels)
     assert found.low < found.value < found.high
-    assert 0.02 < found.high - found.low < 0.4
+    assert 0.005 < found.high - found.low < 0.2
     assert median_over_levels(levels) == found
+    # neighbours that are alike say less than as many that are not
+    alike = [levels[number // 6] for number in range(36)]
+    mixed = [alike[number] for number in np.random.default_rng(2).permutation(36)]
+    wide, narrow = (one.high - one.low for one in map(median_over_levels, (alike, mixed)))
+    assert wide > 1.3 * narrow
     # ten equal slopes a level say no more than one
     assert median_over_levels([level[:1] for level in levels]).high == pytest.approx(found.high, abs=0.03)
