@@ -140,6 +140,7 @@ def _plain(cell: Training) -> np.ndarray:
         min_learning_rate=0.0,
         weight_decay=0.0,
         clip_norm=0.0,
+        factor_from=1,
     )
     optimizer = optimizer_of(config, shape.steps, network.scales)
     params = jax.tree.map(jnp.asarray, first_values(cell))
