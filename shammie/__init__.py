@@ -5,6 +5,8 @@ The public names below are imported on first use (PEP 562), so `import shammie` 
     Codec           the neural tokenizer: `shammie.Codec.default().encode(b"text")`
     exponents       how layers scale with width: `shammie.exponents("mup", "adam")["hidden"].c`
     Parameterized   a Flax network whose learning rate, tuned small, holds at any width
+    star            the stable learned optimizer: `shammie.star(num_steps)` is an Optax transformation
+    velo            the versatile one, with its released weights: `shammie.velo(num_steps, weights=PATH)`
 """
 
 from importlib import import_module, metadata
@@ -15,6 +17,8 @@ _HOME = {
     "Codec": "models.equal_info.codec",
     "Parameterized": "models.parameterization.parameterized",
     "exponents": "models.parameterization.exponents",
+    "star": "models.learned_optimizers.face",
+    "velo": "models.learned_optimizers.face",
 }
 __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -14,7 +14,7 @@ from models.lm import LMConfig
 from models.lm.artefact import TrainedLM
 from models.lm.decoding import Sampling
 from models.rest_em.records import Graded, Problem, read_records, write_records
-from seqio_tasks.pairs import read_pairs, splits_of, splits_of
+from seqio_tasks.pairs import read_pairs, splits_of
 from shammie.errors import UserError
 from workflows import gin_config, rest_em, rest_em_steps
 from workflows.cli import main
