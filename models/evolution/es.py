@@ -1,0 +1,317 @@
+"""Online evolution strategies: the family GPES_K, with PES and NRES as its ends, and biased truncated ES.
+
+Every worker goes through its own episode. A window moves all of them W steps on and gives one estimate,
+xi * sum_t (L_t(+) - L_t(-)) / (2 sigma^2), summed over workers and divided by the number of steps
+(arXiv:2304.12180, algorithms 1 to 3; PES is arXiv:2112.13835). N = workers, S = trajectories of a worker.
+
+Noise and state are renewed at the start of the step that needs them, not at the end of the step before: so an initial
+state that depends on theta sees the noise of its own episode.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from models.evolution.config import EvolutionConfig
+from models.evolution.estimate import scale, weights
+from models.evolution.estimator import Estimator, Gradient, Info
+from models.evolution.packing import pack, unpack
+from models.evolution.perturbation import choose, draw, perturbed, weighted_sum, zero_noise
+from models.evolution.unrolled import Key, Params, State, Unrolled
+from models.evolution.workers import HORIZON, INIT, NOISE, STEP, draw_horizons, draw_offsets, keys_for, one_key
+from shammie.errors import UserError
+
+PAIR = (1.0, -1.0)
+BRANCHES = (1.0, -1.0, 0.0)  # truncated ES: the pair, and the unperturbed trajectory that the next window starts from
+
+
+class Workers(NamedTuple):
+    """The workers between two windows.
+
+    Attributes:
+        number: which worker, int32 [N]; its random numbers follow from it.
+        step: steps made in its episode, int32 [N]; 0 means that a new one begins.
+        horizon: of its episode, int32 [N].
+        inner: states, leaves [S, N, ...]; truncated ES keeps only the unperturbed one, S = 1.
+        noise: the current perturbation, sigma included, leaves [N, ...].
+        accumulated: xi, the sum of the episode's perturbations so far, leaves [N, ...]; None where it is `noise`.
+        started: whether any noise was drawn since the made-up start, bool [N].
+    """
+
+    number: jax.Array
+    step: jax.Array
+    horizon: jax.Array
+    inner: State
+    noise: Params
+    accumulated: Params | None
+    started: jax.Array
+
+
+class _Sums(NamedTuple):
+    """What a window adds up: differences, not both losses, since those may be large beside what they differ by."""
+
+    pending: jax.Array  # differences of a pair's losses since the noise last changed, float [N]
+    steps: jax.Array  # since the noise last changed, int32 [N]
+    difference: jax.Array | None  # over the whole window, float [N]; None where that is the same
+    plus: jax.Array  # losses of the trajectories at theta + noise, float [N]
+    counted: jax.Array  # int32 [N]
+    finite: jax.Array  # bool [N]
+    gradient: Gradient  # what was weighed already, theta's structure
+
+
+def gpes(problem: Unrolled, config: EvolutionConfig, *, reuse: int) -> Estimator:
+    """Generalised PES: a fresh perturbation every `reuse` steps of an episode, weighed by the sum of all so far.
+
+    Unbiased for the smoothed objective for every `reuse`; PES has reuse = W, NRES reuse >= T.
+
+    Args:
+        problem: what is unrolled.
+        config: settings.
+        reuse: K, a multiple of the window, or at least the horizon.
+
+    Raises:
+        UserError: `reuse` fits neither.
+    """
+    if reuse < 1 or (reuse % config.window and reuse < problem.horizon):
+        raise UserError(
+            f"reuse is {reuse}, the window {config.window} and the horizon {problem.horizon}",
+            "give a multiple of the window, or the horizon or more",
+        )
+    return _online(problem, config, f"gpes_{reuse}", PAIR, renew=lambda step_N: step_N % reuse == 0)
+
+
+def pes(problem: Unrolled, config: EvolutionConfig) -> Estimator:
+    """Persistent evolution strategies: a fresh perturbation every window."""
+    return replace(gpes(problem, config, reuse=config.window), name="pes")
+
+
+def nres(problem: Unrolled, config: EvolutionConfig) -> Estimator:
+    """Noise-reuse evolution strategies: one perturbation per episode, so that nothing has to be accumulated."""
+    return _online(problem, config, "nres", PAIR, renew=None)
+
+
+def truncated_es(problem: Unrolled, config: EvolutionConfig) -> Estimator:
+    """Truncated ES as the paper's authors run it: biased, since it forgets what a perturbation did before the window.
+
+    Each worker keeps one unperturbed trajectory. A window branches a pair off it, and makes the steps of the
+    unperturbed one too: 3 N W steps.
+    """
+    return _online(problem, config, "truncated_es", BRANCHES, renew=None)
+
+
+def _online(
+    problem: Unrolled,
+    config: EvolutionConfig,
+    name: str,
+    signs: tuple[float, ...],
+    renew: Callable[[jax.Array], jax.Array] | None,
+) -> Estimator:
+    """The estimator of online methods.
+
+    Args:
+        problem: what is unrolled.
+        config: settings.
+        name: the estimator's.
+        signs: PAIR, or BRANCHES where trajectories are perturbed for a window only.
+        renew: steps int32 [N] -> who draws noise, which is then accumulated; None draws it once per episode (PAIR) or
+            once per window (BRANCHES).
+    """
+    config.check_horizon(problem.horizon)
+    branching = signs is BRANCHES
+    # otherwise a worker may end or renew within a window, and each step has to look
+    whole = config.windows_hold(problem.horizon)
+    window = config.window
+    begin_each = jax.vmap(jax.vmap(problem.begin), in_axes=(0, None, None))
+    step_each = jax.vmap(jax.vmap(problem.step), in_axes=(0, 0, None, None))
+
+    def drawn(theta: Params, workers: Workers, sums: _Sums, key: Key, which_N: jax.Array) -> tuple[Workers, _Sums]:
+        """New noise for some workers; what they summed under the old is weighed first."""
+        if not whole:
+            sums = _weighed(config, workers, sums, which_N)
+        fresh = draw(theta, key, config.sigma, which_N.shape[0])
+        accumulated = workers.accumulated
+        if accumulated is not None:
+            begun = choose(workers.step == 0, jax.tree.map(jnp.zeros_like, accumulated), accumulated)
+            accumulated = choose(which_N, jax.tree.map(jnp.add, begun, fresh), begun)
+        noise = choose(which_N, fresh, workers.noise)
+        return workers._replace(noise=noise, accumulated=accumulated, started=workers.started | which_N), sums
+
+    def begun(theta: Params, workers: Workers, key: Key, place: jax.Array | int) -> Workers:
+        """New episodes for the workers at step 0."""
+        at_start_N = workers.step == 0
+        horizons_N = draw_horizons(config, problem.horizon, keys_for(key, workers.number, place, HORIZON))
+        horizon_N = jnp.where(at_start_N, horizons_N, workers.horizon)
+        fresh = begin_each(
+            perturbed(theta, workers.noise, signs), keys_for(key, workers.number, place, INIT), horizon_N
+        )
+        return workers._replace(horizon=horizon_N, inner=choose(at_start_N, fresh, workers.inner, axis=1))
+
+    def renewed(
+        theta: Params, workers: Workers, sums: _Sums, key: Key, place: jax.Array | int
+    ) -> tuple[Workers, _Sums]:
+        at_start_N = workers.step == 0
+        if not branching:
+            which_N = at_start_N if renew is None else renew(workers.step)
+            workers, sums = jax.lax.cond(
+                jnp.any(which_N),
+                lambda: drawn(theta, workers, sums, one_key(key, place, NOISE), which_N),
+                lambda: (workers, sums),
+            )
+        workers = jax.lax.cond(jnp.any(at_start_N), lambda: begun(theta, workers, key, place), lambda: workers)
+        return workers, sums
+
+    def moved(
+        workers: Workers, thetas: Params, sums: _Sums, key: Key, place: jax.Array, step_N: jax.Array
+    ) -> tuple[State, jax.Array, _Sums]:
+        """All trajectories one step on, and their losses [S, N], which the caller adds up."""
+        inner, losses_SN = step_each(thetas, workers.inner, step_N, keys_for(key, workers.number, place, STEP))
+        if not whole:
+            sums = sums._replace(steps=sums.steps + 1)
+        if config.skip_nonfinite:
+            finite_N = jnp.isfinite(losses_SN[0] - losses_SN[1])
+            losses_SN = jnp.where(finite_N[None], losses_SN, 0)
+            # `counted` is of the whole window, `steps` of the present noise
+            skipped_N = (~finite_N & workers.started).astype(jnp.int32)
+            sums = sums._replace(
+                steps=sums.steps - skipped_N, counted=sums.counted - skipped_N, finite=sums.finite & finite_N
+            )
+        return inner, losses_SN, sums
+
+    def run(theta: Params, workers: Workers, key: Key) -> tuple[Workers, _Sums]:
+        """A window of all workers."""
+        count = workers.step.shape[0]
+        if branching:
+            noise = draw(theta, one_key(key, 0, NOISE), config.sigma, count)
+            inner = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(signs), *x.shape[1:])), workers.inner)
+            workers = workers._replace(noise=noise, inner=inner, started=jnp.ones(count, bool))
+        keys_N = keys_for(key, workers.number, 0, STEP)
+        loss = jax.eval_shape(step_each, perturbed(theta, workers.noise, signs), workers.inner, workers.step, keys_N)[1]
+        none_N = jnp.zeros(count, jnp.int32)
+        sums = _Sums(
+            pending=jnp.zeros(count, loss.dtype),
+            steps=none_N + window if whole else none_N,
+            difference=None if whole else jnp.zeros(count, loss.dtype),
+            plus=jnp.zeros(count, loss.dtype),
+            counted=none_N + window,
+            finite=jnp.ones(count, bool),
+            gradient=None if whole else jax.tree.map(jnp.zeros_like, theta),
+        )
+        numbers = jnp.arange(window, dtype=jnp.int32)
+        if whole:
+            workers, sums = renewed(theta, workers, sums, key, 0)
+            thetas = perturbed(theta, workers.noise, signs)
+
+            zeros_SN = jnp.zeros((len(signs), count), loss.dtype)
+            start = workers.inner, zeros_SN
+            packed = pack(start, zeros_SN)
+
+            def turn(carry: Any, place: jax.Array) -> tuple[Any, None]:
+                packed, sums = carry
+                inner, totals_SN = unpack(packed, start, zeros_SN)
+                at = workers._replace(inner=inner)
+                inner, losses_SN, sums = moved(at, thetas, sums, key, place, workers.step + place)
+                if packed.rows is None:
+                    sums = _added(sums, losses_SN)
+                else:  # beside a few numbers' state, a difference would cost as much again as the step
+                    totals_SN += losses_SN
+                return (pack((inner, totals_SN), zeros_SN), sums), None
+
+            unroll = min(config.unroll, window)
+            (packed, sums), _ = jax.lax.scan(turn, (packed, sums), numbers, unroll=unroll)
+            inner, totals_SN = unpack(packed, start, zeros_SN)
+            sums = _added(sums, totals_SN)
+            step_N = workers.step + window
+            workers = workers._replace(inner=inner, step=jnp.where(step_N >= workers.horizon, 0, step_N))
+        else:
+
+            def look_and_turn(carry: Any, place: jax.Array) -> tuple[Any, None]:
+                workers, sums = carry
+                workers, sums = renewed(theta, workers, sums, key, place)
+                # steps before the first noise, which may come within the window
+                sums = sums._replace(counted=sums.counted - (~workers.started).astype(jnp.int32))
+                thetas = perturbed(theta, workers.noise, signs)
+                inner, losses_SN, sums = moved(workers, thetas, sums, key, place, workers.step)
+                sums = _added(sums, jnp.where(workers.started[None], losses_SN, 0))
+                step_N = workers.step + 1
+                step_N = jnp.where(step_N >= workers.horizon, 0, step_N)
+                return (workers._replace(inner=inner, step=step_N), sums), None
+
+            (workers, sums), _ = jax.lax.scan(look_and_turn, (workers, sums), numbers)
+        return workers, sums
+
+    def gradient(theta: Params, workers: Workers, key: Key) -> tuple[Gradient, Workers, Info]:
+        workers, sums = run(theta, workers, key)
+        everyone_N = jnp.ones_like(workers.started)
+        # a worker that no noise was drawn for yet does not count
+        counted_N = jnp.where(workers.started, sums.counted, 0)
+        difference_N = sums.pending if sums.difference is None else sums.difference
+        sums = _weighed(config, workers, sums, everyone_N)
+        counted = jnp.sum(counted_N)
+        total_SN = jnp.stack([sums.plus, sums.plus - difference_N])
+        means_SN = total_SN / jnp.maximum(counted_N, 1).astype(total_SN.dtype)[None]
+        factor = scale(config, counted, means_SN, counted_N > 0)
+        total = jax.tree.map(lambda g: g * factor.astype(g.dtype), sums.gradient)
+        loss = jnp.sum(jnp.where(workers.started[None], total_SN, 0)) / (2 * jnp.maximum(counted, 1))
+        finite_N = sums.finite & jnp.isfinite(difference_N)
+        count = workers.step.shape[0]
+        if branching:
+            workers = workers._replace(
+                inner=jax.tree.map(lambda x: x[2:], workers.inner), noise=jax.tree.map(jnp.zeros_like, workers.noise)
+            )
+        info = Info(
+            loss,
+            jnp.asarray(len(signs) * count * window, jnp.int32),
+            jnp.asarray(window, jnp.int32),
+            counted,
+            jnp.sum(finite_N.astype(jnp.int32)),
+        )
+        return total, workers, info
+
+    windows = config.burn_in_windows(problem.horizon)
+
+    def init(theta: Params, key: Key) -> Workers:
+        count = config.particles
+        number_N = jnp.arange(count, dtype=jnp.int32)
+        start_key, burn_in_key = jax.random.split(key)
+        horizon_N = draw_horizons(config, problem.horizon, keys_for(start_key, number_N, 0, HORIZON))
+        step_N = draw_offsets(config, horizon_N, keys_for(start_key, number_N, 0, STEP))
+        none = zero_noise(theta, count)
+        kept = (0.0,) if branching else signs
+        workers = Workers(
+            number=number_N,
+            step=step_N,
+            horizon=horizon_N,
+            inner=begin_each(perturbed(theta, none, kept), keys_for(start_key, number_N, 0, INIT), horizon_N),
+            noise=none,
+            accumulated=None if renew is None else none,
+            started=jnp.zeros(count, bool),
+        )
+        window_keys = jax.random.split(burn_in_key, max(windows, 1))[:windows]
+        return jax.lax.scan(lambda w, k: (gradient(theta, w, k)[1], None), workers, window_keys)[0]
+
+    steps = windows * window
+    return Estimator(name, init, gradient, len(signs) * config.particles * steps, steps)
+
+
+def _added(sums: _Sums, losses_SN: jax.Array) -> _Sums:
+    """Losses go into the sums."""
+    difference_N = losses_SN[0] - losses_SN[1]
+    difference = None if sums.difference is None else sums.difference + difference_N
+    return sums._replace(pending=sums.pending + difference_N, difference=difference, plus=sums.plus + losses_SN[0])
+
+
+def _weighed(config: EvolutionConfig, workers: Workers, sums: _Sums, which_N: jax.Array) -> _Sums:
+    """What some workers summed under their present noise goes into the gradient, and their sums start again."""
+    xi = workers.noise if workers.accumulated is None else workers.accumulated
+    used_N = which_N & workers.started
+    weights_N = jnp.where(used_N, weights(config, sums.pending, sums.steps), 0)
+    added = weighted_sum(xi, weights_N)
+    gradient = added if sums.gradient is None else jax.tree.map(jnp.add, sums.gradient, added)
+    return sums._replace(
+        gradient=gradient,
+        pending=jnp.where(which_N, 0, sums.pending),
+        steps=jnp.where(which_N, 0, sums.steps),
+    )
