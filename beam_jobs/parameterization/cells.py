@@ -17,10 +17,9 @@ from shammie.processors import processors
 TRAINING_ADDRESS = "beam_jobs.parameterization.cells:TRAINING"
 OBSERVED_ADDRESS = "beam_jobs.parameterization.cells:OBSERVED"
 GROUP_SECONDS, MOST_IN_GROUP = 20.0, 48
-SAMPLE_SECONDS, SAMPLE_STEPS, SAMPLES = 0.01, 20, 5
-LOOP_STEP_SECONDS = (
-    6e-6  # what a core's loop takes for a step at least, however small the model: it starts 50 operations
-)
+SAMPLE_SECONDS, SAMPLE_STEPS, SAMPLES = 0.05, 20, 2
+LOOP_STEP_SECONDS = 6e-6  # what a core's loop takes to start the 50 operations of a step, however small the model
+PEAK_FLOPS_PER_S = 2e11  # more than a core can do
 FLOPS_PER_S = 6e10  # a core's, in such small products
 STEP_SECONDS = 8e-6  # what a step takes beside its products
 
@@ -80,7 +79,8 @@ def chosen_way(trainings: Sequence[Training], ways: Ways) -> str:
     lanes = shape.lanes()
     step_seconds = TRAINING.cost(trainings[0].to_json()) / shape.steps
     steps = min(shape.steps, max(SAMPLE_STEPS, int(SAMPLE_SECONDS / (step_seconds * lanes))))
-    floor = steps * LOOP_STEP_SECONDS / processors()
+    products = 6.0 * shape.batch * shape.parameters() / PEAK_FLOPS_PER_S if shape.model == "mlp" else 0.0
+    floor = steps * (LOOP_STEP_SECONDS + products) / processors()  # no loop can be faster for a cell
 
     def timed(way: str) -> float:
         """The fewest seconds a cell, of some samples."""

@@ -74,6 +74,7 @@ def inputs_and_targets(shape: Shape, windows: Any) -> tuple[jax.Array, jax.Array
     return (windows[:, :-1], windows[:, -1]) if shape.model == "mlp" else (inputs_of(windows), windows)
 
 
+@functools.lru_cache(maxsize=16)
 def batches(shape: Shape, seed: int) -> np.ndarray:
     """What a training reads, uint8 [T, B, context (+ 1)]; the same for every cell of a seed."""
     return windows(seed, shape.steps, shape.batch, shape.context + (shape.model == "mlp"))
