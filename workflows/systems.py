@@ -104,7 +104,7 @@ SYSTEMS: dict[str, System] = {
             "arXiv:2402.06184",
             "images, zooms and dimensions of the boundary between training that converges and training that diverges",
             (
-                Experiment("main", "gin/trainability/main.gin", "a zoom of ten decades, its film and its page", "5"),
+                Experiment("main", "gin/trainability/main.gin", "a zoom of ten decades, its film and its page", "2"),
                 Experiment("tiny", "gin/trainability/tiny.gin", "the whole path at toy size; no claims", "1"),
                 Experiment("small", "gin/trainability/small.gin", "all conditions and their dimensions", "180"),
                 Experiment("paper", "gin/trainability/paper.gin", "all conditions at 4096 x 4096 pixels", "a cluster"),
