@@ -123,8 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
 
     def work() -> None:
-        arguments, beam_flags = parser().parse_known_args(words)
-        if beam_flags and (arguments.job in ("problems", "select") or not beam_flags[0].startswith("-")):
+        arguments, beam_flags = parser().parse_with_flags(words)
+        if beam_flags and arguments.job in ("problems", "select"):
             raise UserError(f"unexpected argument {beam_flags[0]!r}", f"see {PROGRAM} {arguments.job} --help")
         print(json.dumps(_JOBS[arguments.job](arguments, beam_flags), indent=2))
 

@@ -40,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _work(words: Sequence[str]) -> None:
-    arguments, beam_flags = parser().parse_known_args(words)
-    if beam_flags and not beam_flags[0].startswith("-"):
-        raise UserError(f"unexpected argument {beam_flags[0]!r}", f"see {PROGRAM} --help")
+    arguments, beam_flags = parser().parse_with_flags(words)
     if arguments.threads < 0:
         raise UserError(f"--threads {arguments.threads} is below 0", "give 1 or more, or leave it out")
     configs = read_grid(arguments.grid)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from shammie.arguments import Parser
-from shammie.errors import UserError, run_for_people
+from shammie.errors import run_for_people
 from shammie.files import join
 
 PROGRAM = "beam_jobs.trainability"
@@ -45,9 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _work(words: Sequence[str]) -> None:
-    given, beam_flags = parser().parse_known_args(words)
-    if beam_flags and not beam_flags[0].startswith("-"):
-        raise UserError(f"unexpected argument {beam_flags[0]!r}", f"see {PROGRAM} --help")
+    given, beam_flags = parser().parse_with_flags(words)
     from beam_jobs.trainability.zooming import Tiles, run_zoom  # Beam and numba take seconds to load
     from models.trainability.box_counting import median_over_levels
     from models.trainability.planes import Plane
