@@ -127,9 +127,7 @@ def results(found: Sequence[Found], controls: Mapping[str, Mapping[str, float]])
         out[f"{one.name}_frames"] = len(one.frames)
         out[f"{one.name}_decades"] = round(one.zoom.decades, 3)
         out[f"{one.name}_converged_share"] = 1 - one.frames[0]["diverged_share"]
-        out[f"{one.name}_tiles_share"] = sum(frame["tiles"] for frame in one.frames) / sum(
-            frame["tiles_in_all"] for frame in one.frames
-        )
+        out[f"{one.name}_tiles_share"] = _tiles_share(one)
         out[f"{one.name}_pixel_steps"] = sum(frame["pixel_steps"] for frame in one.frames)
         for row in one.full:
             for what in ("cheaper_ratio", "missed_share"):
@@ -174,7 +172,13 @@ def _page(found: Sequence[Found], controls: Mapping[str, Mapping[str, float]]) -
 
 
 def _saved(row: Mapping[str, Any]) -> str:
-    return f"fewer steps of training by refining only boundary, {100 * row['missed_share']:.2g} % of its edges missed"
+    missed = f"{100 * row['missed_share']:.2g} % of its edges missed"
+    return f"fewer steps of training in frame {row['frame']} by refining only boundary, {missed}"
+
+
+def _tiles_share(one: Found) -> float:
+    """The share of all frames' tiles that were computed."""
+    return sum(frame["tiles"] for frame in one.frames) / sum(frame["tiles_in_all"] for frame in one.frames)
 
 
 def _title(one: Found) -> str:
@@ -358,6 +362,8 @@ def _savings(page: Page, found: Sequence[Found]) -> None:
     )
     columns = ["", "tiles", "in full", "tiles, x", "steps, x", "edges", "in full", "missed, %", "dimension", "in full"]
     page.table(columns, rows)
+    shares = ", ".join(f"{100 * _tiles_share(one):.0f} % ({_title(one)})" for one in found)
+    page.text(f"Tiles that were computed, of all frames together: {shares}. The deeper, the less is saved.", note=True)
 
 
 def _controls(page: Page, controls: Mapping[str, Mapping[str, float]]) -> None:
