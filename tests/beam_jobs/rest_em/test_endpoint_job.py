@@ -56,7 +56,8 @@ def test_faults_are_retried_and_what_stays_dead_is_a_letter(served, server):
         local.says(200, b"{"),
     ]
     server.always = {"3 + 0 =": local.says(422, {"error": "no such words"})}
-    manifest = run(served(max_bad_share=0.1))
+    # one request may meet all four, if its retries come before the others arrive
+    manifest = run(served(max_bad_share=0.1, endpoint={"attempts": 5}))
     letters = [json.loads(line) for line in (Path(served().output) / "dead_letters.jsonl").read_text().splitlines()]
     assert manifest["counters"]["dead_letters"] == len(letters) > 0
     assert {one["reason"] for one in letters} == {"HTTP 422: no such words"}
