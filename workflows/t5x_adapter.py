@@ -17,6 +17,9 @@ import optax
 import seqio
 from absl import app
 
+from models.learned_optimizers.accumulators import Accumulators
+from models.learned_optimizers.every_k import EveryKState
+from models.learned_optimizers.optax_face import LearnedState
 from models.lm import DecoderLM, LMConfig
 from models.lm.decoding import Sampling, generate
 from models.parameterization.scaling import ParameterizationConfig
@@ -302,16 +305,30 @@ def _register_optimizer_states() -> None:
     """Tells T5X how the states of our optimizers lie on the devices; those that it does not know, it refuses."""
     rules = t5x_optimizers.OptaxStatePartitionRules
 
+    def whole(tree: Any) -> Any:
+        return jax.tree.map(lambda _: None, tree)
+
     def factored(state: Any, axes: Any) -> Any:
         # rows and columns are vectors, whole on every device; what is not factored lies as its parameter
-        whole = jax.tree.map(lambda _: None, state.v_row)
         spec = lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec)  # noqa: E731
         full = jax.tree.map(lambda names, v: names if v.ndim == len(names) > 0 and v.size > 1 else None,
                             axes, state.v, is_leaf=spec)  # fmt: skip
-        return type(state)(count=None, v_row=whole, v_col=whole, v=full)
+        return type(state)(count=None, v_row=whole(state.v_row), v_col=whole(state.v_row), v=full)
 
+    def learned(state: LearnedState, axes: Any) -> LearnedState:
+        old = state.accumulators
+        averages = Accumulators(
+            tuple(axes for _ in old.momentum), tuple(axes for _ in old.rms), whole(old.row), whole(old.col)
+        )
+        return LearnedState(step=None, skipped=None, accumulators=averages, memory=whole(state.memory))  # pyright: ignore[reportArgumentType]
+
+    def every_k(state: EveryKState, axes: Any) -> EveryKState:
+        inner = rules.derive_optax_logical_axes(state.inner, axes)
+        return EveryKState(calls=None, gradients=axes, loss=None, inner=inner)  # pyright: ignore[reportArgumentType]
+
+    rules._RULES[LearnedState], rules._RULES[EveryKState] = learned, every_k
     rules._RULES[optax.FactoredState] = factored
-    rules._RULES[optax.contrib.ReduceLROnPlateauState] = lambda state, axes: jax.tree.map(lambda _: None, state)
+    rules._RULES[optax.contrib.ReduceLROnPlateauState] = lambda state, axes: whole(state)
 
 
 _register_optimizer_states()

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from models.training.adam_atan2 import A, B, scale_by_adam_atan2
+from models.training.learned import LEARNED, learned
 from models.training.scaled import with_scales
 from shammie.configs import LATER
 from shammie.errors import UserError, unknown
@@ -16,7 +17,7 @@ from shammie.errors import UserError, unknown
 if TYPE_CHECKING:
     from models.parameterization.scaling import Scales
 
-NAMES = ("adamw", "adafactor", "sgd", "adam", "adam_atan2")
+NAMES = ("adamw", "adafactor", "sgd", "adam", "adam_atan2", *LEARNED)
 FACTORS = (
     "constant",
     "linear_warmup",
@@ -33,7 +34,8 @@ class OptimizerConfig:
     """An optimizer and its schedule.
 
     Attributes:
-        name: "adamw", "adafactor", "sgd", "adam" or "adam_atan2" (`adam_atan2.scale_by_adam_atan2`).
+        name: "adamw", "adafactor", "sgd", "adam", "adam_atan2" (`adam_atan2.scale_by_adam_atan2`), or a learned one,
+            "velo" or "star" (`learned.learned`), which decides its steps by itself: of what follows it takes `weights`.
         learning_rate: the schedule's base.
         factors: names joined by "*" whose product is the schedule, as T5X's create_learning_rate_scheduler has them.
         warmup_steps: of the linear warm-up, and where the decays begin.
@@ -52,9 +54,10 @@ class OptimizerConfig:
         momentum: of "sgd", the decay of a sum of gradients; 0 for none.
         parameter_scale: whether Adafactor's steps are times the root mean square of what they change, at least 1e-3.
         factor_from: rows and columns from which Adafactor factors a matrix's second moments.
+        weights: the file of a learned optimizer's meta-trained weights; None: STAR's own, that ship here.
     """
 
-    name: Literal["adamw", "adafactor", "sgd", "adam", "adam_atan2"] = "adamw"
+    name: Literal["adamw", "adafactor", "sgd", "adam", "adam_atan2", "velo", "star"] = "adamw"
     learning_rate: float = 1e-3
     factors: str = "constant * linear_warmup * cosine_decay"
     warmup_steps: int = 100
@@ -72,10 +75,16 @@ class OptimizerConfig:
     momentum: float = field(default=0.0, metadata=LATER)
     parameter_scale: bool = field(default=True, metadata=LATER)
     factor_from: int = field(default=128, metadata=LATER)
+    weights: str | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
             raise unknown("optimizer", self.name, NAMES)
+        if self.weights is not None and self.name not in LEARNED:
+            raise UserError(
+                f"OptimizerConfig.weights is {self.weights!r}, but {self.name!r} is not learned",
+                f"leave weights out, or set name to one of {', '.join(LEARNED)}",
+            )
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"OptimizerConfig.learning_rate is {self.learning_rate!r}", "give a number above 0")
         if self.warmup_steps < 1:
@@ -98,14 +107,21 @@ def exponents_name(config: OptimizerConfig) -> Literal["sgd", "adam", "adafactor
     """Whose learning rate exponents an optimizer has under a parameterization.
 
     Steps of Adam, in any form, and of Adafactor without parameter scaling do not depend on the gradient's size.
+
+    Raises:
+        UserError: it is a learned one, whose steps no learning rate scales.
     """
+    if config.name in LEARNED:
+        raise UserError(f"{config.name} has no learning rate to scale with the width", "leave the parameterization out")
     if config.name == "sgd":
         return "sgd"
     return "adafactor" if config.name == "adafactor" and config.parameter_scale else "adam"
 
 
 def depends_on_length(config: OptimizerConfig) -> bool:
-    """Whether the schedule is fitted to the run's length, so that another length is another run."""
+    """Whether the run is planned by its length, so that another length is another run: VeLO's is."""
+    if config.name in LEARNED:
+        return config.name == "velo"
     return "cosine_decay" in factor_names(config) and config.steps_per_cycle is None
 
 
@@ -115,7 +131,7 @@ def factor_names(config: OptimizerConfig) -> list[str]:
 
 
 def schedule_of(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """The learning rate of each step: the product of the factors, at least the floor.
+    """The learning rate of each step: the product of the factors, at least the floor; of a learned optimizer always 1.
 
     Args:
         config: names and numbers.
@@ -124,6 +140,8 @@ def schedule_of(config: OptimizerConfig, steps: int) -> optax.Schedule:
     Returns:
         step (int []) -> learning rate, float32 [].
     """
+    if config.name in LEARNED:
+        return optax.constant_schedule(1.0)
     base, warmup = config.learning_rate, config.warmup_steps
     cycle = config.steps_per_cycle or max(1, steps - warmup)
 
@@ -148,7 +166,9 @@ def schedule_of(config: OptimizerConfig, steps: int) -> optax.Schedule:
 
 
 def optimizer_of(config: OptimizerConfig, steps: int, scales: "Scales | None" = None) -> optax.GradientTransformation:
-    """The Optax transformation: clipping, then the optimizer under its schedule.
+    """The Optax transformation: clipping, then the optimizer under its schedule; or a learned optimizer, alone.
+
+    A learned one wants `update(..., value=loss)`; `step.train_step` and T5X's LossTrainer tell it.
 
     Adafactor (arXiv:1804.04235) is T5X's under its standard rules: steps are scaled by the parameters' size, and the
     second moments of matrices with at least `factor_from` rows and columns are factored, attention's kernels being
@@ -165,7 +185,14 @@ def optimizer_of(config: OptimizerConfig, steps: int, scales: "Scales | None" = 
 
     Returns:
         The transformation; its update takes the parameters too.
+
+    Raises:
+        UserError: a learned optimizer's weights cannot be had, or it is given scales.
     """
+    if config.name in LEARNED:
+        if scales is not None:
+            exponents_name(config)
+        return learned(config.name, config.weights, steps)
     chosen = optax.chain(*_direction(config), _rate(config, schedule_of(config, steps)))
     if scales is not None:
         has_epsilon = config.name in ("adam", "adamw", "adafactor")

@@ -31,7 +31,8 @@ def train_step(loss_function: LossFunction, optimizer: optax.GradientTransformat
 
     Args:
         loss_function: (params, batch) -> mean loss and metrics.
-        optimizer: an Optax transformation.
+        optimizer: an Optax transformation; one that asks for it, as learned ones do, is told `value`, the metric
+            `loss` of the batch.
         microbatches: parts of the batch whose gradients are summed one after the other, to save memory. Parts weigh
             alike, so a batch with unequal padding has a slightly different mean.
 
@@ -39,6 +40,7 @@ def train_step(loss_function: LossFunction, optimizer: optax.GradientTransformat
         (state, batch) -> (next state, metrics before the update, `gradient_norm` among them).
     """
     gradient_of = jax.value_and_grad(loss_function, has_aux=True)
+    told = optax.with_extra_args_support(optimizer)
 
     def accumulated(params: Params, batch: Batch) -> tuple[Params, Metrics]:
         if microbatches == 1:
@@ -59,7 +61,8 @@ def train_step(loss_function: LossFunction, optimizer: optax.GradientTransformat
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         gradient, metrics = accumulated(state.params, batch)
         norm = average(optax.tree.norm(gradient), 1.0)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, state.params)
+        loss = metrics["loss"].compute()
+        updates, optimizer_state = told.update(gradient, state.optimizer_state, state.params, value=loss)
         params = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, optimizer_state), {**metrics, "gradient_norm": norm}
 
