@@ -110,6 +110,47 @@ SYSTEMS: dict[str, System] = {
                 Experiment("paper", "gin/trainability/paper.gin", "all conditions at 4096 x 4096 pixels", "a cluster"),
             ),
         ),
+        System(
+            "evolution",
+            "arXiv:2304.12180",
+            "unbiased online gradients by evolution strategies for any unrolled problem",
+            (
+                Experiment(
+                    "main", "gin/evolution/main.gin", "all estimators on Lorenz, variances, two tasks of control", "3"
+                ),
+                Experiment("tiny", "gin/evolution/tiny.gin", "the whole path at toy size; no claims", "1"),
+                Experiment(
+                    "small",
+                    "gin/evolution/small.gin",
+                    "the paper's comparisons over five seeds, with an optimizer that is trained",
+                    "10",
+                ),
+                Experiment("paper", "gin/evolution/paper.gin", "the paper's swimmer and optimizer", "a cluster"),
+            ),
+        ),
+        System(
+            "star",
+            "arXiv:2209.11208",
+            "the stable learned optimizer, its noisy-quadratic theory and meta-training, on a suite of small tasks",
+            (
+                Experiment("main", "gin/star/main.gin", "theory, and STAR beside tuned optimizers on six tasks", "10"),
+                Experiment("tiny", "gin/star/tiny.gin", "the whole path at toy size; no claims", "1"),
+                Experiment("small", "gin/star/small.gin", "twelve tasks, five seeds, longer meta-training", "60"),
+                Experiment("weights", "gin/star/weights.gin", "the weights that ship, made again", "30"),
+                Experiment("paper", "gin/star/paper.gin", "meta-training at the paper's scale", "a cluster"),
+            ),
+        ),
+        System(
+            "velo",
+            "arXiv:2211.09760",
+            "the versatile learned optimizer: released weights or a reduced one meta-trained here, on the same suite",
+            (
+                Experiment("main", "gin/velo/main.gin", "a reduced VeLO beside tuned optimizers on six tasks", "10"),
+                Experiment("tiny", "gin/velo/tiny.gin", "the whole path at toy size; no claims", "1"),
+                Experiment("small", "gin/velo/small.gin", "twelve tasks, five seeds, longer meta-training", "60"),
+                Experiment("paper", "gin/velo/paper.gin", "the released VeLO's size and phases", "a cluster"),
+            ),
+        ),
     ]
 }
 

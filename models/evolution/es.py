@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from models.evolution.config import EvolutionConfig
 from models.evolution.estimate import scale, weights
 from models.evolution.estimator import Estimator, Gradient, Info
-from models.evolution.packing import pack, unpack
+from models.evolution.packing import Packed, pack, unpack
 from models.evolution.perturbation import choose, draw, perturbed, weighted_sum, zero_noise
 from models.evolution.unrolled import Key, Params, State, Unrolled
 from models.evolution.workers import HORIZON, INIT, NOISE, STEP, draw_horizons, draw_offsets, keys_for, one_key
@@ -38,6 +38,8 @@ class Workers(NamedTuple):
         inner: states, leaves [S, N, ...]; truncated ES keeps only the unperturbed one, S = 1.
         noise: the current perturbation, sigma included, leaves [N, ...].
         accumulated: xi, the sum of the episode's perturbations so far, leaves [N, ...]; None where it is `noise`.
+        ahead: the perturbation that each worker takes next, leaves [N, ...]; None where all take one every window.
+        taken: whether `ahead` has become the noise and must be drawn anew before the next time, bool [N]; or None.
         started: whether any noise was drawn since the made-up start, bool [N].
     """
 
@@ -47,6 +49,8 @@ class Workers(NamedTuple):
     inner: State
     noise: Params
     accumulated: Params | None
+    ahead: Params | None
+    taken: jax.Array | None
     started: jax.Array
 
 
@@ -80,7 +84,7 @@ def gpes(problem: Unrolled, config: EvolutionConfig, *, reuse: int) -> Estimator
             f"reuse is {reuse}, the window {config.window} and the horizon {problem.horizon}",
             "give a multiple of the window, or the horizon or more",
         )
-    return _online(problem, config, f"gpes_{reuse}", PAIR, renew=lambda step_N: step_N % reuse == 0)
+    return _online(problem, config, f"gpes_{reuse}", PAIR, reuse, lambda step_N: step_N % reuse == 0)
 
 
 def pes(problem: Unrolled, config: EvolutionConfig) -> Estimator:
@@ -90,7 +94,7 @@ def pes(problem: Unrolled, config: EvolutionConfig) -> Estimator:
 
 def nres(problem: Unrolled, config: EvolutionConfig) -> Estimator:
     """Noise-reuse evolution strategies: one perturbation per episode, so that nothing has to be accumulated."""
-    return _online(problem, config, "nres", PAIR, renew=None)
+    return _online(problem, config, "nres", PAIR, problem.horizon)
 
 
 def truncated_es(problem: Unrolled, config: EvolutionConfig) -> Estimator:
@@ -99,7 +103,7 @@ def truncated_es(problem: Unrolled, config: EvolutionConfig) -> Estimator:
     Each worker keeps one unperturbed trajectory. A window branches a pair off it, and makes the steps of the
     unperturbed one too: 3 N W steps.
     """
-    return _online(problem, config, "truncated_es", BRANCHES, renew=None)
+    return _online(problem, config, "truncated_es", BRANCHES, config.window)
 
 
 def _online(
@@ -107,7 +111,8 @@ def _online(
     config: EvolutionConfig,
     name: str,
     signs: tuple[float, ...],
-    renew: Callable[[jax.Array], jax.Array] | None,
+    reuse: int,
+    renew: Callable[[jax.Array], jax.Array] | None = None,
 ) -> Estimator:
     """The estimator of online methods.
 
@@ -116,52 +121,85 @@ def _online(
         config: settings.
         name: the estimator's.
         signs: PAIR, or BRANCHES where trajectories are perturbed for a window only.
+        reuse: how many steps of an episode have the same noise.
         renew: steps int32 [N] -> who draws noise, which is then accumulated; None draws it once per episode (PAIR) or
             once per window (BRANCHES).
     """
     config.check_horizon(problem.horizon)
     branching = signs is BRANCHES
+    ahead = min(reuse, problem.horizon) > config.window
     # otherwise a worker may end or renew within a window, and each step has to look
     whole = config.windows_hold(problem.horizon)
     window = config.window
     begin_each = jax.vmap(jax.vmap(problem.begin), in_axes=(0, None, None))
     step_each = jax.vmap(jax.vmap(problem.step), in_axes=(0, 0, None, None))
 
-    def drawn(theta: Params, workers: Workers, sums: _Sums, key: Key, which_N: jax.Array) -> tuple[Workers, _Sums]:
-        """New noise for some workers; what they summed under the old is weighed first."""
-        if not whole:
-            sums = _weighed(config, workers, sums, which_N)
-        fresh = draw(theta, key, config.sigma, which_N.shape[0])
+    def noise_for(theta: Params, key: Key, place: jax.Array | int) -> Params:
+        return draw(theta, one_key(key, place, NOISE), config.sigma, config.particles)
+
+    def refilled(theta: Params, workers: Workers, key: Key, place: jax.Array | int, which_N: jax.Array) -> Workers:
+        """Workers whose `ahead` can be taken by those marked.
+
+        Random numbers for one are drawn as fast as for all, and in most windows some worker begins its episode. So all
+        that was taken is drawn anew when somebody has nothing left: once an episode, where all are alike long.
+        """
+        if workers.taken is None:
+            return workers
+        ahead, taken_N = jax.lax.cond(
+            jnp.any(which_N & workers.taken),
+            lambda ahead, taken_N: (
+                choose(taken_N, noise_for(theta, key, place), ahead),
+                jnp.zeros_like(taken_N),
+            ),
+            lambda ahead, taken_N: (ahead, taken_N),
+            workers.ahead,
+            workers.taken,
+        )
+        return workers._replace(ahead=ahead, taken=taken_N | which_N)
+
+    def drawn(theta: Params, workers: Workers, key: Key, place: jax.Array | int, which_N: jax.Array) -> Workers:
+        """New noise for some workers."""
+        workers = refilled(theta, workers, key, place, which_N)
+        fresh = workers.ahead if ahead else noise_for(theta, key, place)
         accumulated = workers.accumulated
         if accumulated is not None:
             begun = choose(workers.step == 0, jax.tree.map(jnp.zeros_like, accumulated), accumulated)
             accumulated = choose(which_N, jax.tree.map(jnp.add, begun, fresh), begun)
         noise = choose(which_N, fresh, workers.noise)
-        return workers._replace(noise=noise, accumulated=accumulated, started=workers.started | which_N), sums
+        return workers._replace(noise=noise, accumulated=accumulated, started=workers.started | which_N)
 
     def begun(theta: Params, workers: Workers, key: Key, place: jax.Array | int) -> Workers:
         """New episodes for the workers at step 0."""
         at_start_N = workers.step == 0
-        horizons_N = draw_horizons(config, problem.horizon, keys_for(key, workers.number, place, HORIZON))
-        horizon_N = jnp.where(at_start_N, horizons_N, workers.horizon)
-        fresh = begin_each(
-            perturbed(theta, workers.noise, signs), keys_for(key, workers.number, place, INIT), horizon_N
+
+        def renewed(horizon_N: jax.Array, inner: State) -> tuple[jax.Array, State]:
+            horizons_N = draw_horizons(config, problem.horizon, keys_for(key, workers.number, place, HORIZON))
+            horizon_N = jnp.where(at_start_N, horizons_N, horizon_N)
+            thetas = perturbed(theta, workers.noise, signs)
+            fresh = begin_each(thetas, keys_for(key, workers.number, place, INIT), horizon_N)
+            return horizon_N, choose(at_start_N, fresh, inner, axis=1)
+
+        # only what changes goes through the condition: the rest would be copied
+        horizon_N, inner = jax.lax.cond(
+            jnp.any(at_start_N), renewed, lambda *same: same, workers.horizon, workers.inner
         )
-        return workers._replace(horizon=horizon_N, inner=choose(at_start_N, fresh, workers.inner, axis=1))
+        return workers._replace(horizon=horizon_N, inner=inner)
 
     def renewed(
         theta: Params, workers: Workers, sums: _Sums, key: Key, place: jax.Array | int
     ) -> tuple[Workers, _Sums]:
-        at_start_N = workers.step == 0
+        """New noise and new episodes for the workers that are due; what they summed under the old noise is weighed."""
         if not branching:
-            which_N = at_start_N if renew is None else renew(workers.step)
-            workers, sums = jax.lax.cond(
-                jnp.any(which_N),
-                lambda: drawn(theta, workers, sums, one_key(key, place, NOISE), which_N),
-                lambda: (workers, sums),
-            )
-        workers = jax.lax.cond(jnp.any(at_start_N), lambda: begun(theta, workers, key, place), lambda: workers)
-        return workers, sums
+            which_N = workers.step == 0 if renew is None else renew(workers.step)
+            if whole:
+                workers = drawn(theta, workers, key, place, which_N)
+            else:
+                workers, sums = jax.lax.cond(
+                    jnp.any(which_N),
+                    lambda: (drawn(theta, workers, key, place, which_N), _weighed(config, workers, sums, which_N)),
+                    lambda: (workers, sums),
+                )
+        return begun(theta, workers, key, place), sums
 
     def moved(
         workers: Workers, thetas: Params, sums: _Sums, key: Key, place: jax.Array, step_N: jax.Array
@@ -208,8 +246,7 @@ def _online(
             start = workers.inner, zeros_SN
             packed = pack(start, zeros_SN)
 
-            def turn(carry: Any, place: jax.Array) -> tuple[Any, None]:
-                packed, sums = carry
+            def step(packed: Packed, sums: _Sums, place: jax.Array) -> tuple[Packed, _Sums]:
                 inner, totals_SN = unpack(packed, start, zeros_SN)
                 at = workers._replace(inner=inner)
                 inner, losses_SN, sums = moved(at, thetas, sums, key, place, workers.step + place)
@@ -217,10 +254,22 @@ def _online(
                     sums = _added(sums, losses_SN)
                 else:  # beside a few numbers' state, a difference would cost as much again as the step
                     totals_SN += losses_SN
-                return (pack((inner, totals_SN), zeros_SN), sums), None
+                return pack((inner, totals_SN), zeros_SN), sums
 
-            unroll = min(config.unroll, window)
-            (packed, sums), _ = jax.lax.scan(turn, (packed, sums), numbers, unroll=unroll)
+            def turn(carry: Any, places: jax.Array) -> tuple[Any, None]:
+                packed, sums = carry
+                for place in places:
+                    packed, sums = step(packed, sums, place)
+                if together > 1:
+                    # two steps make one kernel; more would compute the first ones over and over. An even number of
+                    # kernels in a turn of the loop needs no copy of the state
+                    packed = jax.lax.optimization_barrier(packed)
+                return (packed, sums), None
+
+            together = 2 if packed.rows is not None and config.unroll > 1 and window % 2 == 0 else 1
+            unroll = min(-(-config.unroll // together), window // together)
+            turns = numbers.reshape(-1, together)
+            (packed, sums), _ = jax.lax.scan(turn, (packed, sums), turns, unroll=unroll)
             inner, totals_SN = unpack(packed, start, zeros_SN)
             sums = _added(sums, totals_SN)
             step_N = workers.step + window
@@ -287,6 +336,8 @@ def _online(
             inner=begin_each(perturbed(theta, none, kept), keys_for(start_key, number_N, 0, INIT), horizon_N),
             noise=none,
             accumulated=None if renew is None else none,
+            ahead=none if ahead else None,
+            taken=jnp.ones(count, bool) if ahead else None,
             started=jnp.zeros(count, bool),
         )
         window_keys = jax.random.split(burn_in_key, max(windows, 1))[:windows]

@@ -9,6 +9,8 @@ import numpy as np
 from models.evolution.unrolled import Unrolled
 from shammie.errors import UserError
 
+NODES = 32  # of the quadrature
+
 
 @dataclass(frozen=True)
 class QuadraticConfig:
@@ -83,3 +85,13 @@ def expected_losses(config: QuadraticConfig, log_rate: float | np.ndarray) -> np
         square_D = (1 - moved_D) ** 2 * square_D + (moved_D * config.noise) ** 2
         losses.append(np.mean(h_D * square_D) / 2)
     return np.array(losses)
+
+
+def smoothed_gradient(config: QuadraticConfig, log_rate: float, sigma: float) -> float:
+    """The exact gradient of the smoothed objective by the one log rate: E[z L(log_rate + sigma z)] / sigma.
+
+    z is N(0, 1); by Gauss-Hermite quadrature; for rates where training diverges at some likely z, nothing is exact.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    means = np.array([expected_losses(config, log_rate + sigma * node).mean() for node in nodes])
+    return float(np.sum(weights * nodes * means) / np.sum(weights) / sigma)

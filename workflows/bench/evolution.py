@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--particles", type=int, nargs="+", default=[200, 2000], help="N; the paper's is 200 (default: 200 2000)")
     add("--turns", type=int, default=7, help="all by turns; the best of each counts (default: 7)")
-    add("--unroll", type=int, default=2, help="steps laid out in one turn of our loop (default: 2)")
+    add("--unroll", type=int, default=4, help="steps laid out in one turn of our loop (default: 4)")
     add("--reference", metavar="PYTHON", help="an interpreter that can import learned_optimization (see PYTHONPATH)")
 
 

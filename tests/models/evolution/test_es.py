@@ -205,6 +205,30 @@ def test_the_first_step_of_an_episode_has_new_noise_and_nothing_accumulated() ->
     assert changes >= 6
 
 
+@pytest.mark.parametrize(
+    ("estimator_of", "renewed_every"),
+    [(nres, 6), (lambda p, c: gpes(p, c, reuse=4), 4), (pes, 2)],
+    ids=["nres", "gpes", "pes"],
+)
+def test_no_perturbation_is_taken_twice_though_they_are_drawn_ahead(
+    estimator_of: Callable[..., Estimator], renewed_every: int
+) -> None:
+    """Each worker's perturbations are all of its own, new when due, and normal."""
+    problem = _adding(lambda total, number, key: jnp.sum(total), horizon=6)
+    estimator = estimator_of(problem, _config(particles=40, window=2, sigma=0.5))
+    seen, taken = _windows(estimator, jnp.zeros(3), 15, skip=3), []
+    for (_, before, _), (_, after, _) in itertools.pairwise(seen):
+        due_N = np.asarray(before.step) % renewed_every == 0
+        changed_N = (np.asarray(before.noise) != np.asarray(after.noise)).all(axis=1)
+        np.testing.assert_array_equal(changed_N, due_N)
+        taken.append(np.asarray(after.noise)[due_N])
+    noise_MD = np.concatenate(taken)
+    assert len(noise_MD) > 150
+    assert len(np.unique(noise_MD)) == noise_MD.size
+    assert stats.kstest(noise_MD.ravel() / 0.5, "norm").pvalue > 1e-3
+    assert abs(np.corrcoef(noise_MD[:-1].ravel(), noise_MD[1:].ravel())[0, 1]) < 0.15
+
+
 def test_initial_states_see_the_noise_of_their_own_episode() -> None:
     problem = Unrolled(lambda theta, key: theta, lambda theta, s, number, key: (s, jnp.sum(s)), 4)
     config = _config(particles=3000, window=2)
