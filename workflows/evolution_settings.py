@@ -61,8 +61,10 @@ class Comparison:
         _word("Comparison", self.name)
         if not self.arms:
             raise UserError(f"Comparison.arms of {self.name} is empty", f"give some of {', '.join(ESTIMATORS)}")
-        if not self.seeds or len({*self.seeds}) < len(self.seeds):
-            raise UserError(f"Comparison.seeds of {self.name} are {list(self.seeds)}", "give at least one, each once")
+        if not self.seeds or len({*self.seeds}) < len(self.seeds) or any(int(one) != one for one in self.seeds):
+            raise UserError(
+                f"Comparison.seeds of {self.name} are {list(self.seeds)}", "give whole numbers, at least one, each once"
+            )
         for arm in self.arms:
             self.run(arm, self.seeds[0])
 
@@ -81,7 +83,13 @@ class Comparison:
         """The problem's options; a file's text is among them, not its path: cells are the same wherever it lies."""
         if not self.model_file:
             return dict(self.options)
-        return {**self.options, "model": files.read_bytes(self.model_file).decode()}
+        try:
+            return {**self.options, "model": files.read_bytes(self.model_file).decode()}
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"model_file of {self.name}, {self.model_file}, cannot be read: {type(error).__name__}",
+                "give a file of MJCF text",
+            ) from error
 
     def configs(self) -> list[dict[str, Any]]:
         """Every cell's config; the seeds of an arm after each other."""

@@ -42,8 +42,11 @@ class EvolutionConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("particles", 1), ("window", 1), ("shortest_horizon", 1), ("burn_in", -1), ("unroll", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"EvolutionConfig.{name} is {getattr(self, name)}", f"give at least {least}")
+            value = getattr(self, name)
+            if not isinstance(value, int):
+                raise UserError(f"EvolutionConfig.{name} is {value!r}", f"give a whole number of at least {least}")
+            if value < least:
+                raise UserError(f"EvolutionConfig.{name} is {value}", f"give at least {least}")
         if not self.sigma > 0:
             raise UserError(f"EvolutionConfig.sigma is {self.sigma}", "give a positive standard deviation")
         if not self.clip >= 0:

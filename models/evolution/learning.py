@@ -111,8 +111,9 @@ class Learning:
         if self.optimizer not in OPTIMIZERS:
             raise unknown("optimizer", self.optimizer, OPTIMIZERS)
         for name, least in (("iterations", 1), ("points", 1), ("episodes", 1), ("pairs", 0), ("drop_at", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"Learning.{name} is {getattr(self, name)!r}", f"give at least {least}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise UserError(f"Learning.{name} is {value!r}", f"give a whole number of at least {least}")
         if not self.learning_rate > 0:
             raise UserError(f"Learning.learning_rate is {self.learning_rate!r}", "give a positive number")
         horizon = horizon_of(self.problem, self.options)

@@ -27,7 +27,8 @@ class Decays(NamedTuple):
 class Accumulators(NamedTuple):
     """The averages of every tensor. Each tree has the parameters' structure, so they can be sharded alike.
 
-    A parameter that the optimizer does not change (integers, or of no size) has arrays of size 0 here.
+    A parameter that the optimizer does not change (integers, or of no size) has a 0 here for each array: Orbax saves no
+    arrays without entries.
 
     Attributes:
         momentum: for each decay a tree of averaged gradients, shaped as the parameters are; float32 (float64 for
@@ -35,7 +36,7 @@ class Accumulators(NamedTuple):
         rms: for each decay a tree of averaged squared gradients, the same.
         row: a tree of averaged squared gradients, [K, *shape] without the largest axis; of a tensor of less than two
             axes [K, *shape], not factored.
-        col: a tree of them, [K, *shape] without the second largest axis; [K, 0] where not factored.
+        col: a tree of them, [K, *shape] without the second largest axis; zeros [K, 1] where not factored.
     """
 
     momentum: tuple[Params, ...]
@@ -74,7 +75,7 @@ def empty_moments(shape: tuple[int, ...], dtype: jnp.dtype, counts: tuple[int, i
         counts: how many decays of each kind, as in `Decays`.
     """
     axes = factored_axes(shape)
-    row, col = (shape, (0,)) if axes is None else (_without(shape, axes[1]), _without(shape, axes[0]))
+    row, col = (shape, (1,)) if axes is None else (_without(shape, axes[1]), _without(shape, axes[0]))
     momentum, rms, factored = counts
     return Moments(
         tuple(jnp.zeros(shape, dtype) for _ in range(momentum)),

@@ -40,6 +40,8 @@ def every_k(inner: optax.GradientTransformationExtraArgs, k: int) -> optax.Gradi
         if params is None:
             raise UserError("the optimizer's update was given no parameters", "call update(grads, state, params, ...)")
         loss = loss if value is None else value
+        if loss is not None and jnp.size(loss) == 1:  # one number in any shape; the inner optimizer refuses others
+            loss = jnp.reshape(loss, ())
         summed = jax.tree.map(_added, state.gradients, updates)
         total = state.loss if loss is None else state.loss + loss
         zeros = jax.tree.map(jnp.zeros_like, summed)

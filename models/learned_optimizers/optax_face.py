@@ -123,6 +123,8 @@ def transformation(
     length = _checked_length(num_steps)
     if missing_loss not in ("raise", "ignore"):
         raise UserError(f"missing_loss is {missing_loss!r}", 'give "raise" or "ignore"')
+    if max_steps is not None and max_steps < 1:
+        raise UserError(f"max_steps is {max_steps!r}", "give 1 or more, or None for no bound")
     if max_steps is not None and length is not None and length > max_steps:
         calls = -(-length // max_steps)
         inner = transformation(
@@ -139,7 +141,7 @@ def transformation(
         learned = set(learned_leaves(leaves))
         each = []
         for i, leaf in enumerate(leaves):
-            shape, dtype = (leaf.shape, leaf.dtype) if i in learned else ((0,), jnp.float32)
+            shape, dtype = (leaf.shape, leaf.dtype) if i in learned else ((1,), jnp.float32)
             each.append(empty_moments(shape, jnp.promote_types(dtype, jnp.float32), rule.counts))
         # each its own array: a state is donated to the step that makes the next one
         step, skipped = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
@@ -237,7 +239,7 @@ def _checked_length(num_steps: Any) -> int | None:
         return None
     try:
         length = int(num_steps)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of infinity
         length = 0
     if length < 1 or length != num_steps:
         raise UserError(f"num_steps is {num_steps!r}", "give the number of updates that the run will have, 1 or more")
@@ -247,9 +249,13 @@ def _checked_length(num_steps: Any) -> int | None:
 def _checked_loss(loss: Any, name: str) -> jax.Array | None:
     if loss is None:
         return None
-    loss = jnp.asarray(loss)
+    cure = "give the mean loss, one number"
+    try:
+        loss = jnp.asarray(loss)
+    except TypeError as error:
+        raise UserError(f"{name}'s loss is {loss!r}", cure) from error
     if loss.size != 1 or not jnp.issubdtype(loss.dtype, jnp.number):
-        raise UserError(f"{name}'s loss has shape {loss.shape}", "give the mean loss, one number")
+        raise UserError(f"{name}'s loss has shape {loss.shape}", cure)
     return loss.reshape(()).astype(jnp.float32)
 
 

@@ -124,8 +124,12 @@ def from_checkpoint(data: bytes, config_gin: str | None = None, name: str = "the
                 "the two belong to different optimizers: copy both from one folder",
             )
         config = replace(config, **told)
-    optimizer = kind.make(config)
-    return Released(optimizer, theta_from(optimizer, params, name), int(state.get("step", 0)))
+    optimizer, step = kind.make(config), state.get("step", 0)
+    try:
+        step = int(step)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name} has the step number {step!r}", WHERE) from error
+    return Released(optimizer, theta_from(optimizer, params, name), step)
 
 
 def theta_from(optimizer: LearnedOptimizer, params: Mapping[str, Any], name: str = "the checkpoint") -> Theta:
@@ -188,8 +192,9 @@ def _told(text: str, kind: Kind, name: str) -> dict[str, Any]:
         elif parameter in kind.ignored or kind.fixed.get(parameter, _NOTHING) == value:
             continue
         else:
+            wanted = repr(kind.fixed[parameter]) if parameter in kind.fixed else "its default"
             raise UserError(
                 f"config.gin of {name} sets {scope}.{parameter} to {value!r}, which is not supported here",
-                f"use weights that were trained with {kind.fixed.get(parameter, 'its default')!r}",
+                f"use weights that were trained with {wanted}",
             )
     return told

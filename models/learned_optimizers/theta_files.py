@@ -90,7 +90,13 @@ def from_bytes(data: bytes, name: str = "the file") -> Weights:
         raise UserError(f"{name} is of format {told!r}, this release reads {FORMAT!r}", _CURE)
     if hashlib.sha256(body).hexdigest() != digest:
         raise UserError(f"{name} is damaged: its checksum does not match", "copy it again from where it was made")
-    optimizer = learned_optimizer(kind, **config)
+    try:
+        optimizer = learned_optimizer(kind, **config)
+        jax.eval_shape(optimizer.init_theta, jax.random.key(0))
+    except UserError as error:
+        raise UserError(f"{name}: {error.problem}", error.cure) from error
+    except (TypeError, ValueError) as error:  # values of a wrong kind
+        raise UserError(f"{name} has a config that cannot be: {str(error).splitlines()[0]}", _CURE) from error
     try:
         theta = flax.serialization.msgpack_restore(body)
     except Exception as error:  # MessagePack raises many kinds

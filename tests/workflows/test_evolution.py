@@ -164,6 +164,8 @@ def test_an_arm_names_its_estimator_and_k() -> None:
         (lambda: Comparison(problem="lorenc"), "unknown problem 'lorenc'; did you mean lorenz"),
         (lambda: Comparison(seeds=()), "seeds of lorenz are"),
         (lambda: Comparison(seeds=(1, 1)), "each once"),
+        (lambda: Comparison(seeds=(1.5,)), "give whole numbers"),  # pyright: ignore[reportArgumentType]
+        (lambda: Comparison(problem="physics", model_file="/none.xml"), "/none.xml, cannot be read: FileNotFoundError"),
         (lambda: Comparison(name="a b"), "name is 'a b'"),
         (lambda: Variance(reuses=(3, 1)), "reuses of linear are"),
         (lambda: Variance(reuses=(1, 2), window=2), "windows of 2"),

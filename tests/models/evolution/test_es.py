@@ -365,6 +365,7 @@ def test_speed_settings_change_no_result() -> None:
         (lambda p: nres(p, EvolutionConfig(window=61)), "window is 61 and the problem's horizon 60"),
         (lambda p: full_es(p, EvolutionConfig(shortest_horizon=61)), "shortest_horizon is 61"),
         (lambda p: EvolutionConfig(particles=0), "particles is 0"),
+        (lambda p: EvolutionConfig(window=2.5), "window is 2.5; give a whole number of at least 1"),  # pyright: ignore
         (lambda p: EvolutionConfig(sigma=0.0), "sigma is 0.0"),
         (lambda p: EvolutionConfig(sigma=float("nan")), "sigma is nan"),
         (lambda p: EvolutionConfig(clip=-1.0), "clip is -1.0"),

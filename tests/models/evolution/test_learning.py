@@ -145,6 +145,8 @@ def test_optimizers_are_a_problem_with_one_sequence_or_many() -> None:
         (lambda: Learning(particles=0), "particles is 0; give at least 1"),
         (lambda: Learning(estimator="gpes", reuse=150), "reuse is 150, the window 100 and the horizon 2000"),
         (lambda: Learning(iterations=0), "iterations is 0"),
+        (lambda: Learning.from_json({"points": 2.5}), "points is 2.5; give a whole number"),
+        (lambda: Learning.from_json({"particles": "x"}), "particles is 'x'; give a whole number"),
         (lambda: Learning(learning_rate=-1.0), "learning_rate is -1.0"),
         (lambda: Learning.from_json({"windw": 3}), "unknown setting of a run 'windw'; did you mean window"),
         (lambda: Moments(window=4), "window is 4 and the horizon 6; give a window that divides it"),

@@ -1,5 +1,6 @@
 """The variances of the GPES family: the closed forms' numbers, and estimates beside them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models.evolution import Estimator, EvolutionConfig, full_es, gpes, nres
+from models.evolution import Estimator, EvolutionConfig, Unrolled, full_es, gpes, nres
 from models.evolution.linear import (
     example_derivatives,
     full_es_variance,
@@ -101,6 +102,33 @@ def test_on_lorenz_reuse_lowers_the_variance() -> None:
         error = squares.std(ddof=1) / len(squares) ** 0.5
         assert abs(squares.mean() - known[reuse]) < 3 * error
         assert error < 0.1 * known[reuse]
+
+
+def _of_one_step(loss: Callable[[jax.Array], jax.Array]) -> Unrolled:
+    return Unrolled(lambda theta, key: jnp.zeros(()), lambda theta, state, number, key: (state, loss(theta)), 1)
+
+
+def test_on_a_quadratic_the_mean_is_its_gradient_and_the_variance_known() -> None:
+    """E = H theta whatever sigma is, and the variance of each coordinate |g|^2 + g_i^2, as if it were linear."""
+    hessian = jnp.array([[2.0, 0.5, 0.0], [0.5, 1.0, -0.3], [0.0, -0.3, 0.2]])
+    theta = jnp.array([1.0, -2.0, 0.5])
+    problem, gradient = _of_one_step(lambda theta: theta @ hessian @ theta / 2), np.asarray(hessian @ theta)
+    found = _estimates(full_es(problem, EvolutionConfig(particles=1, sigma=3.0)), theta, 100_000)
+    known = np.sum(gradient**2) + gradient**2
+    assert (np.abs(found.mean(axis=0) - gradient) < 4 * np.sqrt(known / len(found))).all()
+    np.testing.assert_allclose(found.var(axis=0), known, rtol=0.05)
+
+
+def test_signs_of_differences_have_the_gradient_s_direction_and_a_known_length() -> None:
+    """E[sign(g . e) e] = sqrt(2 / pi) g / |g| for normal e; ours is that over 2 sigma, as VeLO's meta-training."""
+    gradient, sigma, pairs = np.array([1.0, -2.0, 0.5]), 0.25, 200_000
+    estimator = full_es(
+        _of_one_step(lambda theta: theta @ jnp.asarray(gradient, jnp.float32)),
+        EvolutionConfig(particles=pairs, sigma=sigma, sign=True),
+    )
+    found = jax.jit(estimator.gradient)(jnp.zeros(3), jnp.arange(pairs), jax.random.key(0))[0]
+    known = np.sqrt(2 / np.pi) * gradient / np.linalg.norm(gradient) / (2 * sigma)
+    np.testing.assert_allclose(found, known, atol=4 / (2 * sigma) / pairs**0.5)
 
 
 def test_derivatives_of_another_shape_are_refused() -> None:

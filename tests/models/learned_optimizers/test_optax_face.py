@@ -149,7 +149,11 @@ def test_what_is_wrong_is_told() -> None:
         transformation.update({"w": jnp.ones(4)}, state, params, value=1.0)
     with pytest.raises(UserError, match=r"gradient of shape \(6,\)"):
         transformation.update({**_grads(), "w": jnp.ones(6)}, state, params, value=1.0)
-    for length in (0, -3, 2.5, None, "many"):
+    with pytest.raises(UserError, match="loss is 'much'; give the mean loss"):
+        transformation.update(_grads(), state, params, value="much")
+    with pytest.raises(UserError, match="max_steps is 0"):
+        VELO.optax(theta, 10, max_steps=0)
+    for length in (0, -3, 2.5, None, "many", float("inf")):
         with pytest.raises(UserError, match="num_steps is"):
             VELO.optax(theta, length)
 
@@ -161,7 +165,7 @@ def test_longer_runs_average_gradients_and_losses() -> None:
     update = jax.jit(long.update)
     state, wanted_state = long.init(params), short.init(params)
     for t in range(6):
-        updates, state = update(_grads(t), state, params, value=float(t))
+        updates, state = update(_grads(t), state, params, value=jnp.full(1, float(t)))  # one number in any shape
         if t % 3 < 2:
             jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0), updates)
             continue

@@ -135,6 +135,8 @@ def test_a_checkpoint_of_another_architecture_is_told(tmp_path: Path) -> None:
     wrong = {**state, "params": {**state["params"], "rnn_params": rnn}}
     with pytest.raises(UserError, match=r"has \(8, 2\) at .*step_size"):
         from_checkpoint(flax.serialization.msgpack_serialize(wrong))
+    with pytest.raises(UserError, match="has the step number 'late'"):
+        from_checkpoint(flax.serialization.msgpack_serialize({**state, "step": "late"}))
     for data in (b"", b"no checkpoint", flax.serialization.msgpack_serialize({"params": {"x": np.zeros(2)}})):
         with pytest.raises(UserError, match="gs://gresearch"):
             from_checkpoint(data)
@@ -171,6 +173,9 @@ def test_damaged_and_foreign_files_are_told(tmp_path: Path) -> None:
     line, _, body = data.partition(b"\n")
     with pytest.raises(UserError, match=r"of another architecture"):
         from_bytes(line.replace(b'"lstm_size":8', b'"lstm_size":9') + b"\n" + body)
+    for wrong in (b'"lstm_size":"8"', b'"lstm_size":8.5', b'"lstm_size":null', b'"lstm_size":[8]'):
+        with pytest.raises(UserError, match=r"^x has a config that cannot be"):
+            from_bytes(line.replace(b'"lstm_size":8', wrong) + b"\n" + body, "x")
     with pytest.raises(UserError, match="theta does not have"):
         to_bytes(VELO, {})
     with pytest.raises(UserError, match=r"'stra'.*did you mean star"):

@@ -70,6 +70,17 @@ def test_two_steps_log_losses_and_bits_per_byte(run, losses) -> None:
     assert row["bits_per_byte"] == pytest.approx(losses(log)[2] / np.log(2) / 3, rel=0.1)
 
 
+def test_a_learned_optimizer_trains_and_resumes(run, data: str, tmp_path: Path, launch, losses) -> None:
+    bindings = [f"DATA='{data}'", f"MODEL_DIR='{tmp_path}/star'", *SMALL, "training.OptimizerConfig.name='star'"]
+    first = losses(launch("train", ["gin/t5x/equal_info_tiny.gin"], [*bindings, "STEPS=2"]))
+    assert first[1] == losses(run[1])[1]  # before any update it is the other run
+    resumed = losses(launch("train", ["gin/t5x/equal_info_tiny.gin"], [*bindings, "STEPS=4"]))
+    assert sorted(resumed) == [3, 4]  # from its own state, averages and all
+    whole = [f"MODEL_DIR='{tmp_path}/whole'" if one.startswith("MODEL_DIR") else one for one in bindings]
+    unbroken = losses(launch("train", ["gin/t5x/equal_info_tiny.gin"], [*whole, "STEPS=4", "CHECKPOINT_EVERY=4"]))
+    assert resumed == pytest.approx({step: unbroken[step] for step in (3, 4)}, rel=1e-5)
+
+
 def test_eval_and_infer(run, data: str, tmp_path: Path, launch) -> None:
     out, _ = run
     bindings = [f"DATA='{data}'", f"CHECKPOINT_PATH='{out}/checkpoint_2'", *SMALL[:3]]

@@ -1,0 +1,1 @@
+"""The optimizer benchmark's trainings as cells of the sweep engine."""
