@@ -106,7 +106,7 @@ SYSTEMS: dict[str, System] = {
             (
                 Experiment("main", "gin/trainability/main.gin", "a zoom of ten decades, its film and its page", "2"),
                 Experiment("tiny", "gin/trainability/tiny.gin", "the whole path at toy size; no claims", "1"),
-                Experiment("small", "gin/trainability/small.gin", "all conditions and their dimensions", "180"),
+                Experiment("small", "gin/trainability/small.gin", "all conditions and their dimensions", "40"),
                 Experiment("paper", "gin/trainability/paper.gin", "all conditions at 4096 x 4096 pixels", "a cluster"),
             ),
         ),
