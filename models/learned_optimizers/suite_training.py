@@ -18,8 +18,13 @@ from shammie.errors import UserError
 SUITE_KEY = 0x5E17E  # apart from every meta-training's worlds
 
 MakeOptimizer = Callable[[Any], optax.GradientTransformation]
-# these compile in half the time, and what they make is as fast: programs here are small
-_COMPILER_OPTIONS: dict[str, Any] = {"xla_backend_optimization_level": 1}
+_COMPILER_OPTIONS: dict[str, Any] = {
+    # compiles in half the time, and what it makes is as fast: programs here are small
+    "xla_backend_optimization_level": 1,
+    # else two convolutions of one program, or of two that run at once, can wait for ever for each other's share of
+    # XLA's threads where these are few
+    "xla_cpu_multi_thread_eigen": False,
+}
 
 
 def points_of(steps: int, every: int) -> list[int]:
