@@ -135,8 +135,8 @@ SYSTEMS: dict[str, System] = {
             (
                 Experiment("main", "gin/star/main.gin", "theory, and STAR beside tuned optimizers on six tasks", "10"),
                 Experiment("tiny", "gin/star/tiny.gin", "the whole path at toy size; no claims", "1"),
-                Experiment("small", "gin/star/small.gin", "twelve tasks, five seeds, longer meta-training", "60"),
-                Experiment("weights", "gin/star/weights.gin", "the weights that ship, made again", "30"),
+                Experiment("small", "gin/star/small.gin", "the weights that ship on twelve tasks, five seeds", "15"),
+                Experiment("weights", "gin/star/weights.gin", "the weights that ship, made again", "15"),
                 Experiment("paper", "gin/star/paper.gin", "meta-training at the paper's scale", "a cluster"),
             ),
         ),

@@ -4,6 +4,7 @@ N = trainings, P = points of a curve.
 """
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,13 +19,15 @@ from shammie.errors import UserError
 SUITE_KEY = 0x5E17E  # apart from every meta-training's worlds
 
 MakeOptimizer = Callable[[Any], optax.GradientTransformation]
-_COMPILER_OPTIONS: dict[str, Any] = {
-    # compiles in half the time, and what it makes is as fast: programs here are small
-    "xla_backend_optimization_level": 1,
-    # else two convolutions of one program, or of two that run at once, can wait for ever for each other's share of
-    # XLA's threads where these are few
-    "xla_cpu_multi_thread_eigen": False,
-}
+# these compile in half the time, and what they make is as fast: programs here are small
+_COMPILER_OPTIONS: dict[str, Any] = {"xla_backend_optimization_level": 1}
+
+# Where threads are few, jaxlib 0.10.2 at times never ends a program with loops within loops, such as an LSTM's, unless
+# its operations are put in order for memory, not to run at once. As a compiler's option it is not heeded: it has to be
+# in the environment before JAX's first program. What the user has set stays.
+_IN_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler"
+if _IN_ORDER not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_IN_ORDER}=false".strip()
 
 
 def points_of(steps: int, every: int) -> list[int]:
