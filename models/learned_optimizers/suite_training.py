@@ -23,11 +23,11 @@ MakeOptimizer = Callable[[Any], optax.GradientTransformation]
 _COMPILER_OPTIONS: dict[str, Any] = {"xla_backend_optimization_level": 1}
 
 # Where threads are few, jaxlib 0.10.2 at times never ends a program with loops within loops, such as an LSTM's, unless
-# its operations are put in order for memory, not to run at once. As a compiler's option it is not heeded: it has to be
-# in the environment before JAX's first program. What the user has set stays.
-_IN_ORDER = "--xla_cpu_enable_concurrency_optimized_scheduler"
-if _IN_ORDER not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_IN_ORDER}=false".strip()
+# its operations are put in order for memory, not to run at once, and products stay on their thread. As options of the
+# compiler these are not heeded: they have to be in the environment before JAX's first program. What the user set stays.
+for _flag in ("--xla_cpu_enable_concurrency_optimized_scheduler", "--xla_cpu_multi_thread_eigen"):
+    if _flag not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}=false".strip()
 
 
 def points_of(steps: int, every: int) -> list[int]:
