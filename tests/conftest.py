@@ -21,3 +21,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("SHAMMIE_CACHE", str(folder))
     return folder
+
+
+_XLA_FLAGS = os.environ.get("XLA_FLAGS")
+
+
+def pytest_collection_finish() -> None:
+    """Undoes what modules set when they were imported: runs in other processes are compared with runs in this one."""
+    if _XLA_FLAGS is None:
+        os.environ.pop("XLA_FLAGS", None)
+    else:
+        os.environ["XLA_FLAGS"] = _XLA_FLAGS
