@@ -16,7 +16,7 @@ from beam_jobs.sweep.ways import Ways
 from models.learned_optimizers import theta_files
 from models.learned_optimizers.released import file_of, read
 from models.learned_optimizers.suite import BASELINES, SUITE_TASKS, baseline, suite_task
-from models.learned_optimizers.suite_training import MakeOptimizer, points_of, train
+from models.learned_optimizers.suite_training import MakeOptimizer, keep_in_order, points_of, train
 from shammie.errors import UserError
 
 TRAINING_ADDRESS = "beam_jobs.learned_optimizers.cells:TRAINING"
@@ -24,12 +24,15 @@ LANES = 24  # trainings in a program
 LEARNED_FACTOR = 2.5  # what a learned optimizer's step takes of Adam's, in tasks this small
 COMPILE_SECONDS = 4.0  # a program's
 
+keep_in_order()  # workers load this module before they compile anything, as do the systems whose steps have these cells
+
 
 class Trainings:
     """The kind of a training. A row has the curve of held-out losses (`suite_training.train`), float32."""
 
     name = "optimizer_training"
     version = 1
+    places = ("weights",)  # whose sha256 is in the config too
     schema = pa.schema([("losses", pa.list_(pa.float32()))])
 
     def group_key(self, config: Mapping[str, Any]) -> dict[str, Any]:

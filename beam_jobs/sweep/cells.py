@@ -18,7 +18,7 @@ class Cell(NamedTuple):
     """One cell.
 
     Attributes:
-        identity: sha256, in hex, of the kind's name and version and the config.
+        identity: sha256, in hex, of the kind's name and version, and of the config without the kind's `places`.
         text: the config's canonical JSON.
     """
 
@@ -33,7 +33,9 @@ class Cell(NamedTuple):
 
 def identity_of(kind: Kind, config: Config) -> str:
     """A cell's identity. A whole number and the same number with a point are two: 1 is not 1.0."""
-    return digest({"kind": kind.name, "version": kind.version, "config": dict(config)})
+    places = getattr(kind, "places", ())
+    logical = {name: value for name, value in config.items() if name not in places}
+    return digest({"kind": kind.name, "version": kind.version, "config": logical})
 
 
 def cells_of(kind: Kind, configs: Sequence[Config]) -> list[Cell]:

@@ -27,8 +27,10 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 class Kind(Protocol):
     """A kind of cell. Groups of several processes and threads call one object: it keeps no state between calls.
 
-    Two more members are optional: `row_bytes(config) -> int`, what a cell's row takes on disk (else it is estimated
-    from the schema), and `threads: int`, the most groups that one process runs at a time (else one per processor).
+    Three more members are optional: `row_bytes(config) -> int`, what a cell's row takes on disk (else it is estimated
+    from the schema), `threads: int`, the most groups that one process runs at a time (else one per processor), and
+    `places`, the names in a config that only say where something lies, such as a file whose checksum it has too: a cell
+    is the same wherever that is.
 
     Attributes:
         name: one lowercase word, part of a cell's identity.

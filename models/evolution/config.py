@@ -65,6 +65,18 @@ class EvolutionConfig:
                 problem = f"EvolutionConfig.{name} is {getattr(self, name)} and the problem's horizon {horizon}"
                 raise UserError(problem, f"give at most {horizon}")
 
+    def check_reuse(self, reuse: int, horizon: int) -> None:
+        """Refuses a number of steps between fresh perturbations, K, that does not go with the window.
+
+        Raises:
+            UserError: it is neither a multiple of the window nor the problem's horizon or more.
+        """
+        if reuse < 1 or (reuse % self.window and reuse < horizon):
+            raise UserError(
+                f"reuse is {reuse}, the window {self.window} and the horizon {horizon}",
+                "give a multiple of the window, or the horizon or more",
+            )
+
     def burn_in_windows(self, horizon: int) -> int:
         """Whole windows of burn-in for a problem of this horizon."""
         steps = (horizon if self.offsets else 0) if self.burn_in < 0 else self.burn_in

@@ -22,7 +22,6 @@ from models.evolution.packing import Packed, pack, unpack
 from models.evolution.perturbation import choose, draw, perturbed, weighted_sum, zero_noise
 from models.evolution.unrolled import Key, Params, State, Unrolled
 from models.evolution.workers import HORIZON, INIT, NOISE, STEP, draw_horizons, draw_offsets, keys_for, one_key
-from shammie.errors import UserError
 
 PAIR = (1.0, -1.0)
 BRANCHES = (1.0, -1.0, 0.0)  # truncated ES: the pair, and the unperturbed trajectory that the next window starts from
@@ -79,11 +78,7 @@ def gpes(problem: Unrolled, config: EvolutionConfig, *, reuse: int) -> Estimator
     Raises:
         UserError: `reuse` fits neither.
     """
-    if reuse < 1 or (reuse % config.window and reuse < problem.horizon):
-        raise UserError(
-            f"reuse is {reuse}, the window {config.window} and the horizon {problem.horizon}",
-            "give a multiple of the window, or the horizon or more",
-        )
+    config.check_reuse(reuse, problem.horizon)
     return _online(problem, config, f"gpes_{reuse}", PAIR, reuse, lambda step_N: step_N % reuse == 0)
 
 

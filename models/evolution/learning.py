@@ -3,7 +3,7 @@
 import functools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,7 @@ from models.evolution.problems import Posed, horizon_of, is_deterministic, pose
 from models.evolution.reverse_mode import backprop, truncated_backprop
 from models.evolution.unrolled import Key, Params, Unrolled, mean_loss
 from models.evolution.whole_episode import full_es
+from shammie.configs import from_plain
 from shammie.errors import UserError, unknown
 from shammie.files import canonical_json
 
@@ -117,12 +118,10 @@ class Learning:
         if not self.learning_rate > 0:
             raise UserError(f"Learning.learning_rate is {self.learning_rate!r}", "give a positive number")
         horizon = horizon_of(self.problem, self.options)
-        self.config().check_horizon(horizon)
-        if self.estimator == "gpes" and (self.reuse < 1 or (self.reuse % self.window and self.reuse < horizon)):
-            raise UserError(
-                f"Learning.reuse is {self.reuse}, the window {self.window} and the horizon {horizon}",
-                "give a multiple of the window, or the horizon or more",
-            )
+        evolution = self.config()
+        evolution.check_horizon(horizon)
+        if self.estimator == "gpes":
+            evolution.check_reuse(self.reuse, horizon)
 
     def config(self) -> EvolutionConfig:
         """The estimator's settings."""
@@ -141,11 +140,7 @@ class Learning:
         Raises:
             UserError: there is a setting too many, or one is refused.
         """
-        known = [one.name for one in fields(Learning)]
-        for name in config:
-            if name not in known:
-                raise unknown("setting of a run", name, known)
-        return Learning(**config)
+        return from_plain(Learning, config, "setting of a run")
 
 
 class Seen(NamedTuple):

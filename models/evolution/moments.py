@@ -3,7 +3,7 @@
 import functools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from models.evolution.config import EvolutionConfig
 from models.evolution.learning import ESTIMATORS, estimator_of
 from models.evolution.problems import horizon_of, pose
 from models.evolution.unrolled import Key
+from shammie.configs import from_plain
 from shammie.errors import UserError, unknown
 from shammie.files import canonical_json
 
@@ -50,17 +51,15 @@ class Moments:
         if self.episodes < 2:
             raise UserError(f"Moments.episodes is {self.episodes!r}", "give at least 2: one shows no spread")
         horizon = horizon_of(self.problem, self.options)
-        EvolutionConfig(1, self.window, self.sigma).check_horizon(horizon)
+        evolution = EvolutionConfig(1, self.window, self.sigma)
+        evolution.check_horizon(horizon)
         if horizon % self.window:
             raise UserError(
                 f"Moments.window is {self.window} and the horizon {horizon}",
                 "give a window that divides it, so that all windows are alike (learning needs none that does)",
             )
-        if self.estimator == "gpes" and (self.reuse < 1 or (self.reuse % self.window and self.reuse < horizon)):
-            raise UserError(
-                f"Moments.reuse is {self.reuse}, the window {self.window} and the horizon {horizon}",
-                "give a multiple of the window, or the horizon or more",
-            )
+        if self.estimator == "gpes":
+            evolution.check_reuse(self.reuse, horizon)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -73,11 +72,7 @@ class Moments:
         Raises:
             UserError: there is a setting too many, or one is refused.
         """
-        known = [one.name for one in fields(Moments)]
-        for name in config:
-            if name not in known:
-                raise unknown("setting of moments", name, known)
-        return Moments(**config)
+        return from_plain(Moments, config, "setting of moments")
 
 
 class Measured(NamedTuple):

@@ -1,6 +1,9 @@
 from dataclasses import dataclass, field
 
-from shammie.configs import LATER, plain
+import pytest
+
+from shammie.configs import LATER, from_plain, plain
+from shammie.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -27,3 +30,9 @@ def test_what_came_later_is_named_only_where_it_is_set() -> None:
 
 def test_plain_values_stay() -> None:
     assert plain([1, ("a", None), {"b": 2.5}]) == [1, ["a", None], {"b": 2.5}]
+
+
+def test_plain_values_make_a_config() -> None:
+    assert from_plain(Inner, {"slope": 3.0}, "setting") == Inner(0.1, 3.0)
+    with pytest.raises(UserError, match="setting 'slop'"):
+        from_plain(Inner, {"slop": 3.0}, "setting")

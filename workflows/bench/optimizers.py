@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> Table:
         args: what `add_arguments` declares.
     """
     from models.learned_optimizers.suite import suite_task
+    from models.learned_optimizers.suite_training import keep_in_order
 
+    keep_in_order()
     for task in args.tasks:
         suite_task(task)
     ways = {(NETWORK, name): way for name, way in network_ways(args.steps).items()}

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from beam_jobs.learned_optimizers.cells import TRAINING, TRAINING_ADDRESS
+from beam_jobs.sweep.cells import identity_of
 from beam_jobs.sweep.job import read_cells, run_sweep
 from beam_jobs.sweep.ways import Ways
 from models.learned_optimizers import theta_files
@@ -59,6 +60,13 @@ def test_weights_that_changed_or_are_anothers_fail(tmp_path: Path) -> None:
         TRAINING.run([{**config, "optimizer": "velo"}], Ways())
     with pytest.raises(UserError, match="no learned optimizer's weights at"):
         TRAINING.run([{**config, "weights": str(tmp_path / "none")}], Ways())
+
+
+def test_moved_weights_are_the_same_cell(tmp_path: Path) -> None:
+    config = {**_weights(tmp_path / "star.theta"), "seed": 0}
+    moved = {**config, "weights": str(tmp_path / "moved.theta")}
+    assert identity_of(TRAINING, config) == identity_of(TRAINING, moved)
+    assert identity_of(TRAINING, config) != identity_of(TRAINING, {**config, "sha256": "0" * 64})
 
 
 def test_a_training_that_diverges_is_a_result(tmp_path: Path) -> None:

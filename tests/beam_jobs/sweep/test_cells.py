@@ -26,6 +26,14 @@ def test_an_identity_is_kind_version_and_config() -> None:
     assert len({identity, *others}) == 4
 
 
+def test_where_a_file_lies_is_no_part_of_an_identity() -> None:
+    placed: Any = type("Placed", (sweep_kinds.Squares,), {"places": ("file",)})()
+    here, there = ({"x": 1, "file": f"{folder}/w", "sha256": "a"} for folder in ("here", "there"))
+    assert identity_of(placed, here) == identity_of(placed, there) == identity_of(placed, {"x": 1, "sha256": "a"})
+    assert identity_of(placed, {**here, "sha256": "b"}) != identity_of(placed, here)
+    assert identity_of(KIND, here) != identity_of(KIND, there)
+
+
 def test_equal_configs_are_one_cell() -> None:
     found = cells_of(KIND, [{"x": 1, "y": 2}, {"x": 0}, {"y": 2, "x": 1}])
     assert [cell.config for cell in found] == [{"x": 1, "y": 2}, {"x": 0}]
