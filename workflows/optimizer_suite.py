@@ -18,6 +18,7 @@ from beam_jobs.sweep.job import read_cells, run_sweep
 from beam_jobs.sweep.store import lines_of, parquet_bytes
 from models.learned_optimizers import theta_files
 from models.learned_optimizers.face import SHIPPED
+from models.learned_optimizers.last_layer import last_layer_scaled
 from models.learned_optimizers.released import WHERE, file_of
 from models.learned_optimizers.suite import ADAM, baseline, suite_task
 from models.learned_optimizers.suite_training import points_of
@@ -112,12 +113,14 @@ class Learned:
         optimizer: "star", "adafactor_mlp", "velo" or "mlp", where the weights ship with this package.
         weights: "shipped", or a file of ours or a released checkpoint (or its folder), local or remote.
         meta_training: what to meta-train, instead of weights.
+        last_layer_scale: what the last layer of its network is times: at 0 STAR's nominal term is measured alone.
     """
 
     name: str = "star"
     optimizer: str = "star"
     weights: str = ""
     meta_training: Run | None = None
+    last_layer_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if bool(self.weights) == (self.meta_training is not None):
@@ -188,7 +191,8 @@ def learned_step(learned: Learned, suite: Suite, made: Step | None, beam_flags: 
         else:
             paths = running.source("weights").paths
             weights = theta_files.load(next(p for name, p in paths.items() if not name.endswith("config.gin")))
-        data = theta_files.to_bytes(weights.optimizer, weights.theta, weights.made_with)
+        theta = last_layer_scaled(weights.optimizer, weights.theta, learned.last_layer_scale)
+        data = theta_files.to_bytes(weights.optimizer, theta, weights.made_with)
         sha256 = hashlib.sha256(data).hexdigest()
         path = files.join(running.shared("weights"), f"{sha256[:16]}.theta")
         files.write_bytes(path, data)
@@ -201,12 +205,13 @@ def learned_step(learned: Learned, suite: Suite, made: Step | None, beam_flags: 
         files.write_json(running.path(ABOUT), about)
         return outcome.counters
 
+    scaled = {} if learned.last_layer_scale == 1 else {"last_layer_scale": learned.last_layer_scale}
     # only a cell's cost is asked of these
     configs = suite.learned_configs(learned.optimizer, "", "")
     return Step(
         f"suite_{learned.name}",
         run,
-        config={"kind_version": TRAINING.version, "cells": files.digest(configs)},
+        config={"kind_version": TRAINING.version, "cells": files.digest(configs), **scaled},
         inputs={"weights": made or learned.source()},
         code=CODE,
         lasts=duration(sum(TRAINING.cost(config) for config in configs) / processors()),

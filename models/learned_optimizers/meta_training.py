@@ -16,8 +16,8 @@ from models.evolution.es import Workers
 from models.learned_optimizers import meta_checkpoints
 from models.learned_optimizers.curriculum import MetaTrainingConfig, Phase
 from models.learned_optimizers.interface import LearnedOptimizer, Theta
+from models.learned_optimizers.last_layer import last_layer_scaled
 from models.learned_optimizers.meta_optimizer import held, meta_optimizer_of
-from shammie.errors import UserError
 from shammie.progress import Progress
 
 THETA, SEGMENTS = range(2)  # what the run's keys are for
@@ -124,19 +124,7 @@ def first_theta(optimizer: LearnedOptimizer, config: MetaTrainingConfig, key: ja
     Raises:
         UserError: a last layer is to be scaled in an optimizer whose theta is not one small network (VeLO's).
     """
-    theta = optimizer.init_theta(key)
-    scale = config.last_layer_scale
-    if scale == 1:
-        return theta
-    network = theta.get("network", theta)
-    last = sum(name[0] == "w" and name[1:].isdigit() for name in network) - 1
-    if last < 0:
-        raise UserError(
-            f"MetaTrainingConfig.last_layer_scale is {scale} for {optimizer.name}",
-            "leave it at 1: this optimizer has no single network whose last layer it could be",
-        )
-    smaller = {**network, f"w{last}": network[f"w{last}"] * scale, f"b{last}": network[f"b{last}"] * scale}
-    return {**theta, "network": smaller} if "network" in theta else smaller
+    return last_layer_scaled(optimizer, optimizer.init_theta(key), config.last_layer_scale)
 
 
 class _Segment:

@@ -186,6 +186,23 @@ def test_the_steps_run_resume_and_name_weights_by_their_checksum(tmp_path: Path)
     assert read_table(again[0].directory)["losses"].to_pylist() != [row["losses"] for row in rows]
 
 
+def test_a_silenced_network_leaves_the_nominal_term(tmp_path: Path) -> None:
+    suite = Suite(("quadratic",), steps=20, every=5, seeds=(0, 1), rates={"adam": (0.01,)}, adam_factor=2)
+    optimizer = star(StarConfig(hidden_size=2))
+    paths = [str(tmp_path / f"{number}.theta") for number in (0, 1)]
+    for number, path in enumerate(paths):  # two thetas whose decays are the same: none was trained
+        theta_files.save(path, optimizer, optimizer.init_theta(jax.random.key(number)), MADE_WITH)
+    told = [
+        Learned(f"n{at}_{scale:.0f}", "star", path, None, scale)
+        for at, path in enumerate(paths)
+        for scale in (1.0, 0.0)
+    ]
+    done = dag.run([learned_step(one, suite, None) for one in told], str(tmp_path / "out"))
+    one, silent, other, other_silent = (read_table(step.directory)["losses"].to_pylist() for step in done)
+    assert one != other
+    assert silent == other_silent != one
+
+
 def test_weights_of_another_optimizer_are_refused(tmp_path: Path) -> None:
     optimizer = star(StarConfig(hidden_size=2))
     path = str(tmp_path / "own.theta")
