@@ -7,6 +7,14 @@ import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+XLA_FLAGS = os.environ.get("XLA_FLAGS", "")
+
+
+def pytest_collection_finish() -> None:
+    """Compiles something, whereupon XLA reads its flags once: what a test sets of them is for other processes."""
+    import jax
+
+    jax.jit(lambda x: x + 1)(1)
 
 
 @pytest.fixture
@@ -23,12 +31,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-_XLA_FLAGS = os.environ.get("XLA_FLAGS")
-
-
-def pytest_collection_finish() -> None:
-    """Undoes what modules set when they were imported: runs in other processes are compared with runs in this one."""
-    if _XLA_FLAGS is None:
-        os.environ.pop("XLA_FLAGS", None)
-    else:
-        os.environ["XLA_FLAGS"] = _XLA_FLAGS
+@pytest.fixture(autouse=True)
+def _own_xla_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others set of XLA's flags ended with them: bits of this process are compared with those of others."""
+    monkeypatch.setenv("XLA_FLAGS", XLA_FLAGS)

@@ -220,6 +220,7 @@ def learned_step(learned: Learned, suite: Suite, made: Step | None, beam_flags: 
 
 def report_inputs(suite: Suite, learned: Sequence[Learned], beam_flags: Sequence[str]) -> dict[str, Step]:
     """The steps of a benchmark that a report reads, by the words that it asks for them with."""
+    TRAINING.prepare()  # before the first step of the run, which may be a meta-training in this process
     inputs: dict[str, Step] = {"baselines": baselines_step(suite, beam_flags)}
     for one in learned:
         made = one.meta_training_step()

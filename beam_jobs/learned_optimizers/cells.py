@@ -24,8 +24,6 @@ LANES = 24  # trainings in a program
 LEARNED_FACTOR = 2.5  # what a learned optimizer's step takes of Adam's, in tasks this small
 COMPILE_SECONDS = 4.0  # a program's
 
-keep_in_order()  # workers load this module before they compile anything, as do the systems whose steps have these cells
-
 
 class Trainings:
     """The kind of a training. A row has the curve of held-out losses (`suite_training.train`), float32."""
@@ -34,6 +32,10 @@ class Trainings:
     version = 1
     places = ("weights",)  # whose sha256 is in the config too
     schema = pa.schema([("losses", pa.list_(pa.float32()))])
+
+    def prepare(self) -> None:
+        """Lets the process end what it begins (`keep_in_order`)."""
+        keep_in_order()
 
     def group_key(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """What decides the compiled program: all but the seed and the learning rate."""

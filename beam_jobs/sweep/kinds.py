@@ -27,10 +27,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 class Kind(Protocol):
     """A kind of cell. Groups of several processes and threads call one object: it keeps no state between calls.
 
-    Three more members are optional: `row_bytes(config) -> int`, what a cell's row takes on disk (else it is estimated
-    from the schema), `threads: int`, the most groups that one process runs at a time (else one per processor), and
-    `places`, the names in a config that only say where something lies, such as a file whose checksum it has too: a cell
-    is the same wherever that is.
+    Four more members are optional:
+    - `row_bytes(config) -> int`: what a cell's row takes on disk; else it is estimated from the schema.
+    - `threads`: the most groups that one process runs at a time; else one per processor.
+    - `places`: the names in a config that only say where something lies, such as a file whose checksum it has too: a
+      cell is the same wherever that is.
+    - `prepare()`: called in each process before its first group.
 
     Attributes:
         name: one lowercase word, part of a cell's identity.

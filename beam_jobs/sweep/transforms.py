@@ -46,6 +46,7 @@ class RunGroups(beam.DoFn):
         with for_the_driver():
             check_packages_are_ours()
             self._kind = load_kind(self.address)
+            getattr(self._kind, "prepare", lambda: None)()
             self._into = Store(self.store, self._kind)
             self._ways = _ways(self._into.ways, self.run)
 

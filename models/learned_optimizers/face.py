@@ -33,6 +33,9 @@ def velo(num_steps: int, weights: str | None = None, **options: Any) -> Any:
 def star(num_steps: int, weights: str | None = None, **options: Any) -> Any:
     """STAR (arXiv:2209.11208) as an Optax transformation, with the weights that were meta-trained for this package.
 
+    Those had minutes of meta-training: on the suite of `shammie run star --size small` they do as well as their nominal
+    term alone, Adam averaged over three decays at a rate of 0.01, and no better.
+
     Args:
         num_steps: how many updates the run will have. STAR itself does not plan by it.
         weights: a file of ours or a released checkpoint; None: the weights that ship here.

@@ -1,6 +1,7 @@
 """The benchmark's trainings as cells."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from beam_jobs.sweep.ways import Ways
 from models.learned_optimizers import theta_files
 from models.learned_optimizers.star import StarConfig, star
 from models.learned_optimizers.suite import baseline, suite_task
-from models.learned_optimizers.suite_training import train
+from models.learned_optimizers.suite_training import IN_ORDER, train
 from shammie.errors import UserError
 
 SHARED = {"task": "quadratic", "steps": 20, "every": 5}
@@ -60,6 +61,12 @@ def test_weights_that_changed_or_are_anothers_fail(tmp_path: Path) -> None:
         TRAINING.run([{**config, "optimizer": "velo"}], Ways())
     with pytest.raises(UserError, match="no learned optimizer's weights at"):
         TRAINING.run([{**config, "weights": str(tmp_path / "none")}], Ways())
+
+
+def test_a_job_sets_the_flags_without_which_it_may_never_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "")
+    run_sweep(str(tmp_path), TRAINING_ADDRESS, [_adam(0.01, 0)], what="cells")
+    assert os.environ["XLA_FLAGS"].split() == list(IN_ORDER)
 
 
 def test_moved_weights_are_the_same_cell(tmp_path: Path) -> None:

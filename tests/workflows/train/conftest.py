@@ -33,19 +33,25 @@ def write_split(directory: str, split: str, documents: int, seed: int = 0, **abo
     write_tokens(directory, split, rows, **{"vocab_size": 64, "text_bytes": 1000, "made_with": "toy", **about})
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def compiled_once() -> Iterator[None]:
-    """What these tests compile is kept on disk: most of them compile the same, in one process or another."""
+    """What these tests compile is kept on disk: most of them compile the same, in one process or another.
+
+    What is compiled so ends with each module, and nothing that was compiled otherwise is used in it: other tests compare
+    the bits of this process with those of processes that optimise.
+    """
     from jax.experimental.compilation_cache import compilation_cache
 
+    def switched(values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        jax.clear_caches()
+
     before = {name: jax.config.values[name] for name in COMPILED}
-    for name, value in COMPILED.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    switched(COMPILED)
     yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    switched(before)
 
 
 @pytest.fixture(scope="session")
