@@ -37,8 +37,8 @@ def write_split(directory: str, split: str, documents: int, seed: int = 0, **abo
 def compiled_once() -> Iterator[None]:
     """What these tests compile is kept on disk: most of them compile the same, in one process or another.
 
-    What is compiled so ends with each module, and nothing that was compiled otherwise is used in it: other tests compare
-    the bits of this process with those of processes that optimise.
+    What is compiled so ends with each module, and nothing that was compiled otherwise is used in it: other tests
+    compare the bits of this process with those of processes that optimise.
     """
     from jax.experimental.compilation_cache import compilation_cache
 
