@@ -37,6 +37,11 @@ COMMANDS: dict[str, Command] = {
     "decode": Command(
         "neural tokens back to text", "workflows.codec_cli:add_decode_arguments", "workflows.codec_cli:decode"
     ),
+    "in-context": Command(
+        "a small table's labels from labelled rows, with no training",
+        "workflows.in_context_predict:add_arguments",
+        "workflows.in_context_predict:run",
+    ),
     "doctor": Command("what is broken here, and the cure", "workflows.cli:no_arguments", "workflows.doctor:run"),
 }
 
@@ -105,7 +110,7 @@ def _load(address: str) -> Callable[..., int | None]:
 
 def _help() -> str:
     lines = ["usage: shammie COMMAND [--debug] …", ""]
-    lines += [f"  {name:8} {command.summary}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:10} {command.summary}" for name, command in COMMANDS.items()]
     lines += ["", "shammie COMMAND --help shows a command's options; --debug shows where an error comes from."]
     return "\n".join(lines)
 

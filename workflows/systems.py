@@ -111,6 +111,17 @@ SYSTEMS: dict[str, System] = {
             ),
         ),
         System(
+            "in_context",
+            "arXiv:2212.04458",
+            "meta-trained in-context learners and their phase diagrams",
+            (
+                Experiment("main", "gin/in_context/main.gin", "memorise, identify, generalise: a small map", "5"),
+                Experiment("tiny", "gin/in_context/tiny.gin", "every kind of step at toy size; no claims", "1"),
+                Experiment("small", "gin/in_context/small.gin", "the whole phase map, states, plateaus", "90"),
+                Experiment("paper", "gin/in_context/paper.gin", "the paper's sizes and data", "an accelerator"),
+            ),
+        ),
+        System(
             "evolution",
             "arXiv:2304.12180",
             "unbiased online gradients by evolution strategies for any unrolled problem",

@@ -23,11 +23,13 @@ from models.learned_optimizers.optax_face import LearnedState
 from models.lm import DecoderLM, LMConfig
 from models.lm.decoding import Sampling, generate
 from models.parameterization.scaling import ParameterizationConfig
-from models.training import OptimizerConfig, average, cross_entropy, lm_loss, optimizer_of, packed_batch, schedule_of
+from models.training import OptimizerConfig, average, cross_entropy, optimizer_of, packed_batch, schedule_of
 from seqio_tasks.lm import add_examples_task, add_lm_task
 from shammie.errors import UserError
 from workflows import t5x_checks, t5x_contract, t5x_errors
-from workflows.train.network import check_optimizer, network_of, scales_of, weights_of
+from workflows.train.job import Objective
+from workflows.train.language_model import LanguageModelObjective
+from workflows.train.network import check_optimizer
 
 try:
     from t5x import models as t5x_models  # pyright: ignore[reportMissingImports]
@@ -53,8 +55,64 @@ FEATURES = {  # T5X's names of a batch's arrays, and those of `lm_loss`
 }
 
 
-class LanguageModel(t5x_models.BaseModel):
-    """A decoder under T5X's model contract.
+class ObjectiveModel(t5x_models.BaseModel):
+    """An objective of the bundled trainer under T5X's model contract: the same first values, loss and optimizer.
+
+    What it trains on are the trainer's rows, under the name "targets". A subclass says how it predicts and scores, or
+    which batches of T5X's own it takes (`ours`).
+
+    Args:
+        objective: what is trained.
+        optimizer: the optimizer and its schedule; only training needs it.
+        steps: of the whole run, for schedules that are fitted to it.
+        microbatches: T5X's Trainer adds up the gradients of so many parts of a batch; each part's mean loss is divided
+            by it. As in the bundled trainer parts weigh alike, also where they are padded unequally.
+        resident: arrays that every step reads (`workflows.train.Job`); T5X compiles them into its steps.
+    """
+
+    FEATURE_CONVERTER_CLS: Any = seqio.PassThroughFeatureConverter
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: OptimizerConfig = DEFAULT_OPTIMIZER,
+        *,
+        steps: int = 1,
+        microbatches: int | None = None,
+        resident: Any = (),
+    ) -> None:
+        super().__init__(OptaxOptimizer(optimizer_of(optimizer, steps, objective.scales())))
+        self.objective, self.resident, self._parts = objective, resident, microbatches or 1
+
+    def get_initial_variables(
+        self, rng: jax.Array, input_shapes: Mapping[str, Any], input_types: Mapping[str, Any] | None = None
+    ) -> Mapping[str, Any]:
+        """New parameters and the names of their axes: "params" and "params_axes"."""
+        return flax.core.freeze(dict(self.objective.init(rng)))
+
+    def ours(self, batch: Batch) -> Any:
+        """T5X's batch as the objective's."""
+        return self.objective.batch_of(batch["targets"], self.resident)
+
+    def loss_fn(
+        self, params: Params, batch: Batch, dropout_rng: jax.Array | None
+    ) -> tuple[jax.Array, Mapping[str, Any]]:
+        """The loss of a batch and the objective's metrics; no dropout."""
+        loss, metrics = self.eval_fn(params, batch)
+        return loss / self._parts, metrics
+
+    def eval_fn(self, params: Params, batch: Batch) -> tuple[jax.Array, Mapping[str, Any]]:
+        """As `loss_fn`, of the batch as a whole."""
+        loss, metrics = self.objective.loss(flax.core.unfreeze(params), self.ours(batch))
+        return loss, dict(metrics)
+
+    def weights_of(self, params: Params) -> Any:
+        """A run's parameters, which T5X freezes, as whoever predicts takes them."""
+        return self.objective.weights_of(flax.core.unfreeze(params))
+
+
+class LanguageModel(ObjectiveModel):
+    """A decoder under T5X's model contract; metrics `loss` (nats per token), `z_loss`, `accuracy`.
 
     Args:
         config: the network's sizes.
@@ -63,8 +121,7 @@ class LanguageModel(t5x_models.BaseModel):
             hold a run's parameters, as the bundled trainer's do.
         steps: of the whole run, for schedules that are fitted to it.
         z_loss: weight of the squared log normaliser.
-        microbatches: T5X's Trainer adds up the gradients of so many parts of a batch; each part's mean loss is divided
-            by it. As in the bundled trainer parts weigh alike, also where they are padded unequally.
+        microbatches: parts of a batch, as `ObjectiveModel` has them.
         prefix: whether examples have "inputs" that are given and "targets" that are predicted; else rows of "targets".
         packed: whether rows are packed prompts and targets as they are stored (`seqio_tasks.pair_rows`); it trains and
             scores, but predicts with `prefix` only.
@@ -88,43 +145,24 @@ class LanguageModel(t5x_models.BaseModel):
     ) -> None:
         if parameterization:
             check_optimizer(parameterization, optimizer)
-        self._trained = network_of(config, parameterization)
-        super().__init__(OptaxOptimizer(optimizer_of(optimizer, steps, scales_of(self._trained))))
+        objective = LanguageModelObjective(config, parameterization=parameterization, z_loss=z_loss)
+        super().__init__(objective, optimizer, steps=steps, microbatches=microbatches)
         self.FEATURE_CONVERTER_CLS = seqio.PrefixLMFeatureConverter if prefix else seqio.LMFeatureConverter
         if prefix and packed:
             raise UserError("LanguageModel is given both prefix and packed", "set prefix for examples, packed for rows")
         self.config, self.prefix, self.prompt_tokens, self.sampling = config, prefix, prompt_tokens, sampling
         self.packed = packed
         self.network = DecoderLM(config)
-        self._loss = lm_loss(self.network, z_loss)
-        self._parts = microbatches or 1
 
-    def get_initial_variables(
-        self, rng: jax.Array, input_shapes: Mapping[str, Any], input_types: Mapping[str, Any] | None = None
-    ) -> Mapping[str, Any]:
-        """New parameters and the names of their axes: "params" and "params_axes"."""
-        return flax.core.freeze(self._trained.init(rng, jnp.zeros((1, 2), jnp.int32)))
-
-    def loss_fn(
-        self, params: Params, batch: Batch, dropout_rng: jax.Array | None
-    ) -> tuple[jax.Array, Mapping[str, Any]]:
-        """The loss of a batch and metrics `loss` (nats per token), `z_loss`, `accuracy`; no dropout."""
-        loss, metrics = self._loss(weights_of(self._trained, params), self._ours(batch))
-        return loss / self._parts, dict(metrics)
-
-    def eval_fn(self, params: Params, batch: Batch) -> tuple[jax.Array, Mapping[str, Any]]:
-        """As `loss_fn`, of the batch as a whole."""
-        loss, metrics = self._loss(weights_of(self._trained, params), self._ours(batch))
-        return loss, dict(metrics)
-
-    def _ours(self, batch: Batch) -> dict[str, jax.Array]:
+    def ours(self, batch: Batch) -> dict[str, jax.Array]:
+        """The arrays of a batch of T5X's own decoders, or of packed rows."""
         return packed_batch(batch["decoder_target_tokens"]) if self.packed else named(batch)
 
     def score_batch(self, params: Params, batch: Batch, return_intermediates: bool = False) -> Any:
         """The log probability of each row's targets, in nats; float32 [B]."""
-        ours = self._ours(batch)
+        ours = self.ours(batch)
         logits: Any = self.network.apply(
-            {"params": weights_of(self._trained, params)}, ours["inputs"], segments_BL=ours.get("segments")
+            {"params": self.weights_of(params)}, ours["inputs"], segments_BL=ours.get("segments")
         )
         nats, _ = cross_entropy(logits, ours["targets"])
         scores = -jnp.sum(nats * ours["weights"].astype(jnp.float32), axis=-1)
@@ -150,7 +188,7 @@ class LanguageModel(t5x_models.BaseModel):
             given_B = 1 + jnp.sum(batch["decoder_target_tokens"] > 0, axis=1)  # a short row is given as it is
             lengths_B, new_tokens = jnp.minimum(prompt, given_B), length + 1 - prompt
         key = jax.random.key(0) if rng is None else rng
-        weights = weights_of(self._trained, params)
+        weights = self.weights_of(params)
         found = generate(
             self.network, weights, inputs_BL[:, :prompt], lengths_B, key, new_tokens=new_tokens, sampling=self.sampling
         )
@@ -281,11 +319,11 @@ def lm_task(
     return task.name
 
 
-def partitioner(config: LMConfig, **settings: Any) -> Any:
+def partitioner(config: Any, **settings: Any) -> Any:
     """T5X's PjitPartitioner, once the model's matrices are known to divide.
 
     Args:
-        config: of the model.
+        config: of the model: `LMConfig`, or another with sizes of these names (`t5x_checks.check_partitions`).
         settings: of PjitPartitioner: num_partitions or model_parallel_submesh, and others.
 
     Raises:

@@ -7,13 +7,14 @@ import math
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import gin
 
-from models.lm import LMConfig
 from shammie import files
 from shammie.errors import UserError, unknown
 from workflows.train import exchange
+from workflows.train.config import MATRICES
 
 
 def refuse_unused_macros() -> None:
@@ -35,7 +36,7 @@ def latest_step(path: str) -> int | None:
 
 
 def check_partitions(
-    config: LMConfig,
+    config: Any,
     *,
     num_partitions: int | None,
     submesh: Sequence[int] | None,
@@ -45,7 +46,7 @@ def check_partitions(
     """Raises UserError where matrices cannot be shared out as asked.
 
     Args:
-        config: of the model.
+        config: of the model; of the sizes in MATRICES those that it has must divide.
         num_partitions: devices that share each matrix, where there is no submesh.
         submesh: their extents along x, y, z and cores.
         devices: of all hosts.
@@ -65,8 +66,8 @@ def check_partitions(
         shared = fixed
     if devices % shared:
         raise UserError(f"{name}: {shared} does not divide {devices} devices", f"choose a divisor: --gin.{name}")
-    for matrix in ("heads", "mlp_width", "vocab_size"):
-        size = getattr(config, matrix)
+    for matrix in MATRICES:
+        size = getattr(config, matrix, shared)
         if size % shared:
             raise UserError(
                 f"model.{matrix}={size} is no multiple of the {shared} devices that share a matrix",

@@ -16,8 +16,9 @@ from beam_jobs.sweep.ways import Ways
 from models.learned_optimizers import theta_files
 from models.learned_optimizers.released import file_of, read
 from models.learned_optimizers.suite import BASELINES, SUITE_TASKS, baseline, suite_task
-from models.learned_optimizers.suite_training import MakeOptimizer, keep_in_order, points_of, train
+from models.learned_optimizers.suite_training import MakeOptimizer, points_of, train
 from shammie.errors import UserError
+from shammie.xla import keep_in_order
 
 TRAINING_ADDRESS = "beam_jobs.learned_optimizers.cells:TRAINING"
 LANES = 24  # trainings in a program

@@ -4,7 +4,6 @@ N = trainings, P = points of a curve.
 """
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,19 +20,6 @@ SUITE_KEY = 0x5E17E  # apart from every meta-training's worlds
 MakeOptimizer = Callable[[Any], optax.GradientTransformation]
 # these compile in half the time, and what they make is as fast: programs here are small
 _COMPILER_OPTIONS: dict[str, Any] = {"xla_backend_optimization_level": 1}
-IN_ORDER = ("--xla_cpu_enable_concurrency_optimized_scheduler=false", "--xla_cpu_multi_thread_eigen=false")
-
-
-def keep_in_order() -> None:
-    """Sets XLA's flags so that trainings of recurrent tasks end; before JAX's first program, or it has no effect.
-
-    Where threads are few, jaxlib 0.10.2 at times never ends a program with loops within loops, such as an LSTM's,
-    unless its operations are put in order for memory, not to run at once, and products stay on their thread. As options
-    of the compiler these are not heeded. Flags that the user has set stay.
-    """
-    told = os.environ.get("XLA_FLAGS", "")
-    added = [flag for flag in IN_ORDER if flag.partition("=")[0] not in told]
-    os.environ["XLA_FLAGS"] = " ".join([told, *added]).strip()
 
 
 def points_of(steps: int, every: int) -> list[int]:

@@ -46,16 +46,42 @@ class DecoderLM(nn.Module):
             "embedding", nn.initializers.normal(c.width**-0.5), (c.vocab_size, c.width), axes=("vocab", "embed")
         )
         x_BLD = as_type(jnp.take(table_VD, tokens_BL, axis=0), c.dtype)
-        spread = lambda x: with_logical_constraint(x, ("batch", "length", "embed"))  # noqa: E731
-        for layer in range(c.layers):
-            attend = RelativeAttention(c, name=f"attention_{layer}")
-            normed = RMSNorm(name=f"attention_norm_{layer}")(spread(x_BLD))
-            x_BLD += attend(normed, segments_BL=segments_BL, decode=decode, lengths_B=lengths_B)
-            x_BLD += GatedMLP(c, name=f"mlp_{layer}")(RMSNorm(name=f"mlp_norm_{layer}")(spread(x_BLD)))
+        x_BLD = blocks(c, x_BLD, segments_BL=segments_BL, decode=decode, lengths_B=lengths_B)
         if last_only:
             x_BLD = x_BLD[:, -1:]
-        logits = Projection((c.vocab_size,), ("embed", "vocab"), dtype=c.dtype, name="logits")
-        return logits(RMSNorm(name="final_norm")(x_BLD)).astype(jnp.float32)
+        return to_logits(c, x_BLD)
+
+
+def blocks(
+    config: LMConfig,
+    x_BLD: jax.Array,
+    *,
+    segments_BL: jax.Array | None = None,
+    decode: bool = False,
+    lengths_B: jax.Array | None = None,
+) -> jax.Array:
+    """The decoder's blocks, within the compact method of whatever embeds their positions; float [B, L, D] to the same.
+
+    Args:
+        config: sizes.
+        x_BLD: embedded positions.
+        segments_BL: as in `DecoderLM`, like the next two.
+        decode: whether positions follow those in the collection "cache".
+        lengths_B: how many of them are real.
+    """
+    spread = lambda x: with_logical_constraint(x, ("batch", "length", "embed"))  # noqa: E731
+    for layer in range(config.layers):
+        attend = RelativeAttention(config, name=f"attention_{layer}")
+        normed = RMSNorm(name=f"attention_norm_{layer}")(spread(x_BLD))
+        x_BLD += attend(normed, segments_BL=segments_BL, decode=decode, lengths_B=lengths_B)
+        x_BLD += GatedMLP(config, name=f"mlp_{layer}")(RMSNorm(name=f"mlp_norm_{layer}")(spread(x_BLD)))
+    return x_BLD
+
+
+def to_logits(config: LMConfig, x_BLD: jax.Array) -> jax.Array:
+    """The normalised last positions as logits, within the same method; float [B, L, D] to float32 [B, L, V]."""
+    logits = Projection((config.vocab_size,), ("embed", "vocab"), dtype=config.dtype, name="logits")
+    return logits(RMSNorm(name="final_norm")(x_BLD)).astype(jnp.float32)
 
 
 @functools.cache

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> Table:
         args: what `add_arguments` declares.
     """
     from models.learned_optimizers.suite import suite_task
-    from models.learned_optimizers.suite_training import keep_in_order
+    from shammie.xla import keep_in_order
 
     keep_in_order()
     for task in args.tasks:

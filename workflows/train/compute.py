@@ -7,46 +7,19 @@ import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from models.lm import logical_axes
-from models.parameterization.alignment import measure_alignment
-from models.training import (
-    TrainState,
-    average,
-    initial_state,
-    inputs_of,
-    lm_loss,
-    optimizer_of,
-    packed_batch,
-    scan_steps,
-    train_step,
-)
-from workflows.train.config import TrainConfig
-from workflows.train.mesh import batch_sharding, rules_of, sharding, state_shardings
-from workflows.train.network import network_of, params_of, scales_of, weights_of
+from models.training import TrainState, average, initial_state, optimizer_of, scan_steps, train_step
+from workflows.train.job import Objective, Rows
+from workflows.train.mesh import axes_of, batch_sharding, placed, rules_of, sharding, state_shardings
+from workflows.train.run_config import RunConfig
 
-# settings that no compiled code depends on
-NOT_COMPILED = (
-    "tokenizer",
-    "seed",
-    "start_from",
-    "start_params",
-    "keep",
-    "checkpoint_every",
-    "log_every",
-    "eval_every",
-    "eval_batches",
-    "alignment_every",
-    "steps_per_call",
-)
 KEPT = 2  # compiled runs; sweeps over seeds come one after the other
-Call = Callable[[TrainState, "Gathered", jax.Array], tuple[TrainState, "Gathered"]]
+Call = Callable[..., tuple[TrainState, "Gathered"]]
 
 
 class Gathered(NamedTuple):
@@ -65,47 +38,42 @@ class Compute:
     """The compiled parts of a run.
 
     Args:
-        config: the run.
+        objective: what is trained.
+        config: the run, of which its optimizer, steps, batch_size and microbatches count.
         mesh: its devices.
-        packed: whether its data are rows of packed examples (`seqio_tasks.pair_rows`), not windows of a stream.
+        resident: the arrays that every step reads, or their shapes.
 
     Attributes:
-        network: with `init` and `apply`; under a parameterization it multiplies the parameters first.
         places: of the pair (state, gathered), as `jax.ShapeDtypeStruct` with shardings.
     """
 
-    def __init__(self, config: TrainConfig, mesh: Mesh, *, packed: bool = False) -> None:
-        self._mesh = mesh
-        self._packed, self._predicted_from = packed, config.predicted_from
+    def __init__(self, objective: Objective, config: RunConfig, mesh: Mesh, resident: Any = ()) -> None:
+        self._objective, self._mesh, self._batch_size = objective, mesh, config.batch_size
         # programs that run side by side on one processor can take each other's threads while their devices meet
         self._one_by_one = mesh.size > 1 and jax.default_backend() == "cpu"
         self._calls: dict[int, Future[Call]] = {}
-        self.network = network_of(config.model, config.parameterization)
-        self._loss = lm_loss(self.network, config.z_loss, predicted_from=config.predicted_from)
-        optimizer = optimizer_of(config.optimizer, config.steps, scales_of(self.network))
-        self._step = train_step(self._loss, optimizer, microbatches=config.microbatches)
-        whole = sharding(mesh)
+        optimizer = optimizer_of(config.optimizer, config.steps, objective.scales())
+        self._step = train_step(objective.loss, optimizer, microbatches=config.microbatches)
+        self._whole = whole = sharding(mesh)
+        self._resident = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), resident)
 
         def start(seed: Any) -> TrainState:
-            params: Any = self.network.init(jax.random.key(seed), jnp.zeros((1, 2), jnp.int32))["params"]
-            return initial_state(params, optimizer)
+            return initial_state(objective.init(jax.random.key(seed))["params"], optimizer)
 
         def start_with(weights: Any) -> TrainState:
-            return initial_state(params_of(self.network, weights), optimizer)
+            return initial_state(objective.params_of(weights), optimizer)
 
         shapes = jax.eval_shape(start, 0)
-        state_places = state_shardings(mesh, shapes, logical_axes(config.model))
-        self._shape = config.batch_size, config.length
-        batch = jax.ShapeDtypeStruct(self._shape, jnp.int32)
+        axes = axes_of(jax.eval_shape(lambda: objective.init(jax.random.key(0))))
+        state_places = state_shardings(mesh, shapes, axes)
         # the step's own metrics without its gradient, which takes longer to trace: they are the loss's and one more
         metrics = {
-            **jax.eval_shape(self._loss, shapes.params, {"targets": batch})[1],
+            **jax.eval_shape(self._metrics, shapes.params, self._rows(1), self._resident),
             "gradient_norm": jax.eval_shape(lambda: average(jnp.zeros(()), 1.0)),
         }
         first_bad: Any = jax.ShapeDtypeStruct((), jnp.int32)
         counted = Gathered(metrics, first_bad)
         self._outputs = (state_places, jax.tree.map(lambda _: whole, counted))
-        self._whole = whole
         self.places = jax.tree.map(
             lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), (shapes, counted), self._outputs
         )
@@ -126,15 +94,26 @@ class Compute:
     def start_with(self, weights: Any) -> tuple[TrainState, Gathered]:
         """The state before the first step, with these weights of a model: arrays on the host, of the places' shapes."""
         shapes = self.places[0].params
-        placed = jax.tree.map(lambda x, like: jax.device_put(x.astype(like.dtype), like.sharding), weights, shapes)
-        return self._start_with(placed), self.nothing()
+        cast = jax.tree.map(lambda x, like: jax.device_put(x.astype(like.dtype), like.sharding), weights, shapes)
+        return self._start_with(cast), self.nothing()
 
-    def _batch(self, rows_BL: jax.Array) -> dict[str, jax.Array]:
-        return packed_batch(rows_BL, self._predicted_from) if self._packed else {"targets": rows_BL}
+    def rows_on_devices(self, rows: Rows, steps: int = 1) -> Any:
+        """This process's rows of a call of so many steps, as its part of the whole."""
+        return placed(rows, batch_sharding(self._mesh, steps), self._batch_size)
 
-    def batch_place(self, steps: int) -> Any:
-        """Where the batches of a call of so many steps lie."""
-        return batch_sharding(self._mesh, steps)
+    def resident_on_devices(self, resident: Any) -> Any:
+        """A job's resident arrays, whole on every device."""
+        return placed(resident, self._whole)
+
+    def _rows(self, steps: int) -> Any:
+        shape = (self._batch_size,) if steps == 1 else (steps, self._batch_size)
+        place = batch_sharding(self._mesh, steps)
+        return jax.tree.map(
+            lambda row: jax.ShapeDtypeStruct((*shape, *row.shape), row.dtype, sharding=place), self._objective.row
+        )
+
+    def _metrics(self, params: Any, rows: Rows, resident: Any) -> Any:
+        return self._objective.loss(params, self._objective.batch_of(rows, resident))[1]
 
     def prepare(self, steps: int) -> None:
         """Begins to compile a call of so many steps, beside whatever comes next: a start, or a checkpoint's loading."""
@@ -144,19 +123,18 @@ class Compute:
             threading.Thread(target=_settle, args=(made, self._compile_call, steps), name="compile").start()
 
     def call(self, steps: int) -> Call:
-        """A call of so many steps: (state, gathered, targets) to the next two; the state's memory is reused.
+        """A call of so many steps: (state, gathered, rows, resident) to the next two; the state's memory is reused.
 
-        Its targets are int32 [B, L], or [steps, B, L] for more than one step; of packed examples as they are stored.
+        Its rows are [B, …], or [steps, B, …] for more than one step; `resident` may be left out where there is none.
         """
         self.prepare(steps)
         return self._calls[steps].result()
 
     def _compile_call(self, steps: int) -> Call:
-        one = lambda state, rows: self._step(state, self._batch(rows))  # noqa: E731
-        run = one if steps == 1 else scan_steps(one)
-
-        def call(state: TrainState, gathered: Gathered, targets: jax.Array) -> tuple[TrainState, Gathered]:
-            after, metrics = run(state, targets)
+        def call(state: TrainState, gathered: Gathered, rows: Rows, resident: Any) -> tuple[TrainState, Gathered]:
+            one = lambda state, rows: self._step(state, self._objective.batch_of(rows, resident))  # noqa: E731
+            run = one if steps == 1 else scan_steps(one)
+            after, metrics = run(state, rows)
             bad = ~(jnp.isfinite(metrics["loss"].compute()) & jnp.isfinite(metrics["gradient_norm"].compute()))
             # steps count from 1: the first of this call is the state's step + 1
             here = jnp.where(jnp.any(bad), state.step + 1 + jnp.argmax(bad.reshape(-1)), 0).astype(jnp.int32)
@@ -165,41 +143,29 @@ class Compute:
             merged = {name: gathered.metrics[name].merge(metric) for name, metric in summed.items()}
             return after, Gathered(merged, first_bad)
 
-        shape = self._shape if steps == 1 else (steps, *self._shape)
-        targets = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self.batch_place(steps))
         # `gathered` is not given away: the host waits for the one of some calls ago
         jitted = jax.jit(call, donate_argnums=0, out_shardings=self._outputs)
         with rules_of(self._mesh):
-            compiled: Any = jitted.lower(*self.places, targets).compile()
-        return self._waiting(compiled)
+            compiled: Any = jitted.lower(*self.places, self._rows(steps), self._resident).compile()
+        return self._waiting(lambda state, gathered, rows, resident=(): compiled(state, gathered, rows, resident))
 
     @functools.cached_property
-    def evaluate(self) -> Callable[[Any, jax.Array], Any]:
-        """(params, targets [B, L]) to metrics; targets as `call` takes them."""
+    def evaluate(self) -> Callable[..., Any]:
+        """(params, rows [B, …], resident) to metrics; rows and resident as `call` takes them."""
 
-        def evaluate(params: Any, targets: jax.Array) -> Any:
-            return self._loss(params, self._batch(targets))[1]
+        def evaluate(params: Any, rows: Rows, resident: Any = ()) -> Any:
+            return self._metrics(params, rows, resident)
 
         return self._in_mesh(jax.jit(evaluate, out_shardings=self._whole))
 
     @functools.cached_property
-    def alignment(self) -> Callable[[Any, Any, jax.Array], dict[str, jax.Array]]:
-        """(params before step 0, params, targets [B, L]) to "alpha/mlp_0/gate" and so on; targets as `call` takes them.
+    def measure(self) -> Callable[..., dict[str, jax.Array]]:
+        """(params before step 0, params, rows [B, …], resident) to numbers by name, as `Objective.measure` has it."""
 
-        See `models.parameterization.alignment.measure_alignment`; NaN where there is nothing to measure.
-        """
+        def measure(params_0: Any, params: Any, rows: Rows, resident: Any = ()) -> dict[str, jax.Array]:
+            return self._objective.measure(params_0, params, self._objective.batch_of(rows, resident))
 
-        def alignment(params_0: Any, params: Any, targets: jax.Array) -> dict[str, jax.Array]:
-            batch = self._batch(targets)
-            inputs = batch["inputs"] if "inputs" in batch else inputs_of(targets)
-            found = measure_alignment(self.network, params_0, params, inputs, segments_BL=batch.get("segments"))
-            return {f"{name}/{layer}": value for layer, told in found.items() for name, value in told.items()}
-
-        return self._in_mesh(jax.jit(alignment, out_shardings=self._whole))
-
-    def weights_of(self, params: Any) -> Any:
-        """A run's parameters as weights of the plain network, which a model's file holds."""
-        return weights_of(self.network, params)
+        return self._in_mesh(jax.jit(measure, out_shardings=self._whole))
 
     def is_finite(self, state: TrainState) -> bool:
         """Whether every parameter is finite; waits for the device."""
@@ -225,15 +191,25 @@ def _settle(future: Future[Any], function: Callable[..., Any], *arguments: Any) 
         future.set_exception(error)
 
 
-def compute_of(config: TrainConfig, mesh: Mesh, *, packed: bool = False) -> Compute:
+def compute_of(objective: Objective, config: RunConfig, mesh: Mesh, resident: Any = ()) -> Compute:
     """The compiled parts of a run; runs that differ only in seed, data of one kind and logging share them."""
-    plain = {name: field.default for name, field in TrainConfig.__dataclass_fields__.items() if name in NOT_COMPILED}
-    return _compute_of(replace(config, **plain, data="any"), mesh, packed)
+    compiled = RunConfig(
+        optimizer=config.optimizer,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        microbatches=config.microbatches,
+    )
+    leaves, structure = jax.tree.flatten(resident)
+    # not the arrays: what is compiled does not hold them
+    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves)
+    return _compute_of(objective, compiled, mesh, structure, shapes)
 
 
 @functools.lru_cache(KEPT)
-def _compute_of(config: TrainConfig, mesh: Mesh, packed: bool) -> Compute:
-    return Compute(config, mesh, packed=packed)
+def _compute_of(
+    objective: Objective, config: RunConfig, mesh: Mesh, structure: Any, shapes: tuple[jax.ShapeDtypeStruct, ...]
+) -> Compute:
+    return Compute(objective, config, mesh, jax.tree.unflatten(structure, shapes))
 
 
 def _all_finite(params: Any) -> jax.Array:

@@ -1,13 +1,9 @@
-"""From a folder to batches on the devices: found, checked, and loaded ahead of the steps that need them."""
+"""From a folder to the rows of a language model's batches: found and checked."""
 
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding
 
 from models.equal_info.ids import PAD_ID
 from seqio_tasks import layout, pairs, token_files
@@ -17,9 +13,6 @@ from seqio_tasks.windows import Windows
 from shammie import files
 from shammie.errors import UserError
 from workflows.train.config import TrainConfig
-
-AHEAD = 2  # batches that wait on the devices
-T = TypeVar("T")
 
 
 def tokens_of(directory: str, split: str, length: int = 0) -> TokenFile:
@@ -125,71 +118,8 @@ def validation_of(config: TrainConfig, *, packed: bool = False) -> list[np.ndarr
     return [batch[jax.process_index() :: jax.process_count()] for batch in rows.reshape(count, size, -1)]
 
 
-def on_devices(rows: np.ndarray, place: NamedSharding, batch_size: int) -> jax.Array:
-    """This process's rows of a batch, int32 [..., rows, length], as its part of the whole [..., batch_size, length]."""
-    if jax.process_count() == 1:
-        return jax.device_put(rows, place)
-    shape = (*rows.shape[:-2], batch_size, rows.shape[-1])
-    return jax.make_array_from_process_local_data(place, rows, shape)
-
-
 def load(config: TrainConfig, windows: Windows, first: int, steps: int) -> np.ndarray:
     """This process's rows of steps `first` on; int32 [rows, length], or [steps, rows, length] for several steps."""
     share: Any = {"host": jax.process_index(), "hosts": jax.process_count()}
     batches = [windows.batch(config.seed, first + n, config.batch_size, **share) for n in range(steps)]
     return batches[0] if steps == 1 else np.stack(batches)
-
-
-class Ahead(Iterator[T]):
-    """Items made by a thread while earlier ones are in use, in order; its error comes where the item would.
-
-    Args:
-        make: an input to its item.
-        inputs: in order.
-        depth: finished items that wait.
-    """
-
-    def __init__(self, make: Callable[[Any], T], inputs: Iterable[Any], depth: int = AHEAD) -> None:
-        self._queue: queue.Queue[Callable[[], T]] = queue.Queue(depth)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(make, inputs), name="batches", daemon=True)
-        self._thread.start()
-
-    def _work(self, make: Callable[[Any], T], inputs: Iterable[Any]) -> None:
-        try:
-            for one in inputs:
-                item = make(one)
-                self._put(lambda item=item: item)
-                del item  # the queue alone keeps it: it may be a large array on a device
-                if self._over.is_set():
-                    return
-            error: BaseException = StopIteration()
-        except BaseException as raised:
-            error = raised
-        self._put(lambda: _raise(error))
-
-    def _put(self, take: Callable[[], T]) -> None:
-        while not self._over.is_set():
-            try:
-                return self._queue.put(take, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def __next__(self) -> T:
-        if self._over.is_set():
-            raise StopIteration
-        take = self._queue.get()
-        try:
-            return take()
-        except BaseException:
-            self._over.set()
-            raise
-
-    def close(self) -> None:
-        """Stops the thread; nothing can be taken after it."""
-        self._over.set()
-        self._thread.join()
-
-
-def _raise(error: BaseException) -> Any:
-    raise error

@@ -18,12 +18,14 @@ from shammie.arguments import Parser
 from shammie.errors import UserError, run_for_people
 from workflows.train import exchange
 from workflows.train.checkpoints import Checkpoints
-from workflows.train.compute import compute_of
-from workflows.train.config import TrainConfig, check_devices
+from workflows.train.compute import Compute, compute_of
+from workflows.train.config import TrainConfig
 from workflows.train.data import made_with
+from workflows.train.job import Objective
+from workflows.train.language_model import objective_of
 from workflows.train.loop import CONFIG
 from workflows.train.mesh import make_mesh
-from workflows.train.network import network_of, weights_of
+from workflows.train.run_config import RunConfig, check_devices
 from workflows.train.start import params_hash, read_params
 
 PROGRAM = "workflows.train.export"
@@ -72,13 +74,32 @@ def state_of(
     Raises:
         UserError: there is no checkpoint or file, or it is of another network, vocabulary or optimizer.
     """
-    compute = compute_of(config, make_mesh(*check_devices(config, devices=jax.device_count())))
-    if t5x:
-        return exchange.read(t5x, compute.places[0])
+    objective = objective_of(config)
     if lm:
         params_hash(lm)  # says so where there is none
-        told = config.tokenizer or made_with(config.data)
+        compute, told = _compute_for(objective, config), config.tokenizer or made_with(config.data)
         return compute.start_with(read_params(lm, config.model, compute.places[0].params, made_with=told))[0]
+    return trained_state(objective, config, run=run, t5x=t5x)
+
+
+def trained_state(
+    objective: Objective, config: RunConfig, *, run: str | None = None, t5x: str | None = None, resident: Any = ()
+) -> TrainState:
+    """The state of the newest checkpoint of a run of any kind, or of a T5X checkpoint.
+
+    Args:
+        objective: what was trained.
+        config: the run, whose optimizer and steps count.
+        run: its folder.
+        t5x: a checkpoint of T5X, instead of a run.
+        resident: the job's resident arrays, or their shapes.
+
+    Raises:
+        UserError: there is no checkpoint, or it is of another network or optimizer.
+    """
+    compute = _compute_for(objective, config, resident)
+    if t5x:
+        return exchange.read(t5x, compute.places[0])
     assert run is not None
     checkpoints = Checkpoints(run, {}, config.keep)
     try:
@@ -88,6 +109,10 @@ def state_of(
         return checkpoints.restore(step, compute.places)[0]
     finally:
         checkpoints.close()
+
+
+def _compute_for(objective: Objective, config: RunConfig, resident: Any = ()) -> Compute:
+    return compute_of(objective, config, make_mesh(*check_devices(config, devices=jax.device_count())), resident)
 
 
 def export(
@@ -118,7 +143,7 @@ def export(
     state = state_of(config, run=run, t5x=t5x, lm=lm)
     if not to.endswith(".bin"):
         return exchange.write(state, to)
-    params: Any = jax.device_get(weights_of(network_of(config.model, config.parameterization), state.params))
+    params: Any = jax.device_get(objective_of(config).weights_of(state.params))
     files.write_bytes(to, TrainedLM(config.model, params, config.tokenizer or made_with(config.data)).to_bytes())
     return to
 

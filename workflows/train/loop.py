@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -11,25 +11,23 @@ from typing import Any
 import jax
 import numpy as np
 
-from models.lm.flops import training_flops_per_token
 from models.training import TrainState, schedule_of
 from shammie import files, lock
 from shammie.errors import UserError
 from shammie.progress import Progress
 from workflows.train import exchange
+from workflows.train.ahead import Ahead
 from workflows.train.checkpoints import Checkpoints
 from workflows.train.compute import Compute, Gathered, compute_of
-from workflows.train.config import TrainConfig, check_devices
-from workflows.train.data import Ahead, load, on_devices, validation_of, windows_of
+from workflows.train.job import Evaluate, Job
 from workflows.train.mesh import make_mesh
 from workflows.train.metric_log import MetricLog, Row
-from workflows.train.start import params_hash, read_params
+from workflows.train.run_config import RunConfig, check_devices
 from workflows.train.stopping import any_asked, stop_signals
 
 CONFIG = "config.json"
 CALLS_AHEAD = 2  # calls that the device is given before the oldest has ended: enough to never idle
 OnLog = Callable[[Row], Any]
-Evaluate = Callable[[Any], Mapping[str, float]]
 Until = Callable[[Row], bool]
 
 
@@ -46,8 +44,8 @@ class TrainResult:
     steps_done: int
 
 
-def train(
-    config: TrainConfig,
+def train_job(
+    job: Job,
     out: str,
     on_log: OnLog | None = None,
     *,
@@ -55,50 +53,37 @@ def train(
     until: Until | None = None,
     what: str = "train",
 ) -> TrainResult:
-    """Trains, or resumes, to config.steps.
+    """Trains, or resumes, to job.config.steps.
 
     Args:
-        config: the run.
+        job: the run, with what it trains.
         out: folder of its checkpoints, metrics.jsonl, event files and config.json; made where missing.
         on_log: called with each new row, on process 0.
-        evaluate: the model's weights to what every config.eval_every steps is logged, instead of the validation split's
-            loss.
+        evaluate: weights to what is logged every config.eval_every steps, instead of the job's own evaluation.
         until: told of each row of an evaluation; the run ends there, saved, where it says True.
         what: names the run in its progress line.
 
     Raises:
         NotFinite: the loss is no longer finite.
-        UserError: data, devices, the model to start from or an earlier run in `out` do not fit the config.
+        UserError: devices, the state to start from or an earlier run in `out` do not fit the config, or there is
+            nothing to evaluate on.
         KeyboardInterrupt: the run was asked to stop; it is saved, and resumes when called again.
     """
-    hosts, first_process = jax.process_count(), jax.process_index() == 0
+    config, hosts, first_process = job.config, jax.process_count(), jax.process_index() == 0
     mesh = make_mesh(*check_devices(config, devices=jax.device_count(), hosts=hosts))
-    windows, tokens = windows_of(config, "train")
-    packed = tokens.info.row_length > 0
-    validation = [] if evaluate else validation_of(config, packed=packed)
-    start_hash = params_hash(config.start_params)
+    evaluate = evaluate or job.evaluate
+    if config.eval_every and not evaluate and not job.validation:
+        raise UserError(f"eval_every={config.eval_every}, but this run has nothing to evaluate on", "set eval_every=0")
     files.make_directory(out)
     with ExitStack() as stack:
         if first_process:
             stack.enter_context(lock.holding(out, if_dead=f"remove {files.join(out, lock.LOCK)}"))
-        checkpoints = Checkpoints(out, config.identity(tokens.info.sha256, start_hash), config.keep)
+        checkpoints = Checkpoints(out, config.identity(**job.hashes), config.keep)
         stack.callback(checkpoints.close)
         step = checkpoints.latest() or 0
         if step:
             checkpoints.check(step)
-        compute = compute_of(config, mesh, packed=packed)
-
-        def begin() -> tuple[TrainState, Gathered]:
-            if not config.start_params:
-                return compute.start(config.seed)
-            shapes, made_with = compute.places[0].params, tokens.info.made_with
-            return compute.start_with(read_params(config.start_params, config.model, shapes, made_with=made_with))
-
-        def align(params: Any) -> Row:
-            rows = on_devices(load(config, windows, 0, 1), compute.batch_place(1), config.batch_size)
-            found = jax.device_get(compute.alignment(begin()[0].params, params, rows))  # drawn again: memory is dearer
-            return {name: float(value) for name, value in found.items() if np.isfinite(value)}
-
+        compute = compute_of(job.objective, config, mesh, job.resident)
         compute.prepare(next((size for _, size in calls(config, step)), 1))
         if step:
             state, gathered = checkpoints.restore(step, compute.places)
@@ -106,7 +91,7 @@ def train(
             state, gathered = exchange.read(config.start_from, compute.places[0]), compute.nothing()
             step = int(state.step)
         else:
-            state, gathered = begin()
+            state, gathered = begin(job, compute)
         if step > config.steps:
             place, cure = (out, "choose another --out") if checkpoints.latest() else (config.start_from, "raise steps")
             raise UserError(f"{place} holds a run of {step} steps, beyond steps={config.steps}", cure)
@@ -115,17 +100,21 @@ def train(
             files.write_json(files.join(out, CONFIG), config.to_json())
             log = MetricLog(out, step)
             stack.callback(log.close)
-        run = _Run(config, out, compute, checkpoints, log, on_log, validation, evaluate, until, what, align)
-        batches = Ahead(
-            lambda call: on_devices(load(config, windows, *call), compute.batch_place(call[1]), config.batch_size),
-            calls(config, step),
-        )
+        run = _Run(job, out, compute, checkpoints, log, on_log, evaluate, until, what)
+        batches = Ahead(lambda call: compute.rows_on_devices(job.load(*call), call[1]), calls(config, step))
         stack.callback(batches.close)
         state, step = run.to_the_end(state, gathered, step, batches)
         return TrainResult(state, log.rows if log else [], step)
 
 
-def calls(config: TrainConfig, step: int) -> Iterator[tuple[int, int]]:
+def begin(job: Job, compute: Compute) -> tuple[TrainState, Gathered]:
+    """The state before a run's first step: drawn from its seed, or from the weights that it begins with."""
+    if job.start is None:
+        return compute.start(job.config.seed)
+    return compute.start_with(job.start(compute.places[0].params))
+
+
+def calls(config: RunConfig, step: int) -> Iterator[tuple[int, int]]:
     """The calls of a run from a step on: (steps done before, steps in it); a resumed run has the same ones."""
     while step < config.steps:
         size = config.steps_per_call
@@ -140,30 +129,28 @@ class _Run:
 
     def __init__(
         self,
-        config: TrainConfig,
+        job: Job,
         out: str,
         compute: Compute,
         checkpoints: Checkpoints,
         log: MetricLog | None,
         on_log: OnLog | None,
-        validation: list[np.ndarray],
         evaluate: Evaluate | None,
         until: Until | None,
         what: str,
-        align: Evaluate,
     ) -> None:
-        self.config, self.out, self.compute, self.checkpoints = config, out, compute, checkpoints
-        self.log, self.on_log, self.validation = log, on_log, validation
-        self.until, self.what, self.align = until, what, align
-        self.evaluate = (lambda params: evaluate(compute.weights_of(params))) if evaluate else self._validate
-        self._learning_rate = jax.jit(schedule_of(config.optimizer, config.steps))
-        self._flops_per_token = training_flops_per_token(config.model, config.length)
+        self.job, self.config, self.out, self.compute, self.checkpoints = job, job.config, out, compute, checkpoints
+        self.log, self.on_log, self.until, self.what = log, on_log, until, what
+        weights_of = job.objective.weights_of
+        self.evaluate = (lambda params: evaluate(weights_of(params))) if evaluate else self._validate
+        self._resident = compute.resident_on_devices(job.resident)
+        self._learning_rate = jax.jit(schedule_of(job.config.optimizer, job.config.steps))
         self._saved = checkpoints.latest()
 
     def to_the_end(
         self, state: TrainState, gathered: Gathered, step: int, batches: Iterator[jax.Array]
     ) -> tuple[TrainState, int]:
-        config, hosts = self.config, jax.process_count()
+        job, config, hosts = self.job, self.config, jax.process_count()
         begun: set[int] = set()
         waiting: deque[Gathered] = deque()
         clock_step, clock = step, time.perf_counter()
@@ -172,7 +159,7 @@ class _Run:
             stop = stack.enter_context(stop_signals())
             progress = stack.enter_context(Progress(self.what, config.steps, "steps", start=step)) if self.log else None
             for _, size in calls(config, step):
-                state, gathered = self.compute.call(size)(state, gathered, next(batches))
+                state, gathered = self.compute.call(size)(state, gathered, next(batches), self._resident)
                 step += size
                 waiting.append(gathered)
                 if len(waiting) > CALLS_AHEAD:
@@ -182,11 +169,9 @@ class _Run:
                     jax.block_until_ready(gathered.first_bad)
                     clock_step, clock = step, time.perf_counter()
                 row = None
-                if any(
-                    self._due(step, every) for every in (config.log_every, config.eval_every, config.alignment_every)
-                ):
+                if any(self._due(step, every) for every in (config.log_every, config.eval_every, job.measure_every)):
                     row = self._row(state, gathered, step, clock_step, clock)
-                    note = f"loss {row['loss']:.4f}, {row['tokens_per_s']:,.0f} tokens/s"
+                    note = f"loss {row['loss']:.4f}, {row[f'{job.unit}_per_s']:,.0f} {job.unit}/s"
                     gathered = self.compute.nothing()
                     waiting.clear()
                 enough = bool(row and self.until and self._evaluated(step) and self.until(row))
@@ -216,23 +201,22 @@ class _Run:
         host = jax.device_get(gathered)
         seconds = time.perf_counter() - since
         self._refuse_bad(int(host.first_bad))
-        config = self.config
-        done = step - since_step
+        job, done = self.job, step - since_step
         speed = done / seconds if done else 0.0  # none is known of a row that is all compiling
-        tokens = step * config.tokens_per_step
+        units = step * job.units_per_step
         row: Row = {
             "step": step,
             **{name: float(metric.compute()) for name, metric in host.metrics.items()},
             "learning_rate": float(self._learning_rate(step - 1)),
-            "tokens": tokens,
-            "flops": tokens * self._flops_per_token,
+            job.unit: units,
+            **({} if job.flops_per_unit is None else {"flops": units * job.flops_per_unit}),
             "steps_per_s": speed,
-            "tokens_per_s": speed * config.tokens_per_step,
+            f"{job.unit}_per_s": speed * job.units_per_step,
         }
         if self._evaluated(step):
             row |= self.evaluate(state.params)
-        if config.alignment_every and self._due(step, config.alignment_every):
-            row |= self.align(state.params)
+        if job.measure_every and self._due(step, job.measure_every):
+            row |= self._measure(state.params)
         if self.log:
             self.log.add(row)
         return row
@@ -242,12 +226,19 @@ class _Run:
             self.on_log(row)
 
     def _validate(self, params: Any) -> Row:
-        place, total = self.compute.batch_place(1), None
-        for rows in self.validation:
-            metrics = self.compute.evaluate(params, on_devices(rows, place, self.config.batch_size))
-            total = {name: total[name].merge(one) for name, one in metrics.items()} if total else metrics
+        total: dict[str, Any] = {}
+        for rows in self.job.validation:
+            metrics = self.compute.evaluate(params, self.compute.rows_on_devices(rows), self._resident)
+            total = {name: total[name].merge(one) for name, one in metrics.items()} if total else dict(metrics)
         host: Any = jax.device_get(total)
-        return {f"validation_{name}": float(host[name].compute()) for name in ("loss", "accuracy")}
+        names = host if self.job.validated is None else self.job.validated
+        return {f"validation_{name}": float(host[name].compute()) for name in names}
+
+    def _measure(self, params: Any) -> Row:
+        first = begin(self.job, self.compute)[0].params  # made again: memory is dearer
+        rows = self.compute.rows_on_devices(self.job.load(0, 1))
+        found = jax.device_get(self.compute.measure(first, params, rows, self._resident))
+        return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
     def _save(self, state: TrainState, gathered: Gathered, step: int) -> None:
         if self._saved == step:

@@ -11,6 +11,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import numpy as np
+from flax.linen import partitioning
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 DATA, MODEL = "data", "model"
@@ -28,6 +29,8 @@ RULES: tuple[tuple[str, str | None], ...] = (
     ("layers", None),
     ("stack", None),
     ("mlp_activations", None),
+    ("features", None),
+    ("classes", None),
 )
 
 
@@ -48,8 +51,40 @@ def sharding(mesh: Mesh, names: tuple[str | None, ...] = ()) -> NamedSharding:
 
 
 def batch_sharding(mesh: Mesh, calls: int = 1) -> NamedSharding:
-    """The place of a batch [B, L], or of the batches [n, B, L] of a call of n steps."""
-    return sharding(mesh, ("batch", "length") if calls == 1 else (None, "batch", "length"))
+    """The place of a batch's arrays [B, …], or of the batches [n, B, …] of a call of n steps."""
+    return sharding(mesh, ("batch",) if calls == 1 else (None, "batch"))
+
+
+def placed(tree: Any, place: NamedSharding, batch_size: int | None = None) -> Any:
+    """A process's arrays on the devices.
+
+    Args:
+        tree: arrays on the host: this process's rows of a batch, or what is whole everywhere.
+        place: where they are to lie.
+        batch_size: rows of all processes together, along the last axis that `place` names; None where it shares none.
+    """
+    if jax.process_count() == 1:
+        return jax.device_put(tree, place)
+
+    def one(x: Any) -> jax.Array:
+        shape = list(np.shape(x))
+        if batch_size is not None:
+            shape[len(place.spec) - 1] = batch_size
+        return jax.make_array_from_process_local_data(place, np.asarray(x), tuple(shape))
+
+    return jax.tree.map(one, tree)
+
+
+def axes_of(variables: Any) -> Any:
+    """The logical axis names of each parameter, in the parameters' structure: tuples such as ("embed", "mlp").
+
+    Args:
+        variables: "params" and "params_axes", or their shapes; without the second no axis has a name.
+    """
+    if "params_axes" not in variables:
+        return jax.tree.map(lambda x: (None,) * len(x.shape), variables["params"])
+    names = partitioning.get_axis_names(variables["params_axes"])
+    return jax.tree.map(tuple, names, is_leaf=lambda leaf: isinstance(leaf, PartitionSpec))
 
 
 def state_shardings(mesh: Mesh, state: Any, axes: Any) -> Any:

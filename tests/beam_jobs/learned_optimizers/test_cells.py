@@ -16,8 +16,9 @@ from beam_jobs.sweep.ways import Ways
 from models.learned_optimizers import theta_files
 from models.learned_optimizers.star import StarConfig, star
 from models.learned_optimizers.suite import baseline, suite_task
-from models.learned_optimizers.suite_training import IN_ORDER, train
+from models.learned_optimizers.suite_training import train
 from shammie.errors import UserError
+from shammie.xla import IN_ORDER
 
 SHARED = {"task": "quadratic", "steps": 20, "every": 5}
 

@@ -1,6 +1,5 @@
 """The benchmark's tasks, optimizers and trainings."""
 
-import os
 from typing import Any
 
 import jax
@@ -9,7 +8,7 @@ import optax
 import pytest
 
 from models.learned_optimizers.suite import BASELINES, SUITE_TASKS, baseline, kinship, suite_task
-from models.learned_optimizers.suite_training import SUITE_KEY, keep_in_order, points_of, train
+from models.learned_optimizers.suite_training import SUITE_KEY, points_of, train
 from models.learned_optimizers.tasks import NoisyQuadraticConfig, begin, loss_and_gradient
 from shammie.errors import UserError
 
@@ -100,14 +99,3 @@ def test_kinship_is_by_family_and_size() -> None:
     as_json = {"rows": 16, "columns": 8, "condition": [1e3, 1e4], "noise": 0.3, "start": 0.1, "batch_size": 8}
     assert kinship("quadratic_large", [("noisy_quadratic", as_json)]) == "trained on"
     assert large == NoisyQuadraticConfig(rows=16, columns=8, condition=(1e3, 1e4))
-
-
-def test_flags_are_set_once_and_those_of_the_user_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=true --xla_force_host_platform_device_count=2")
-    for _ in range(2):
-        keep_in_order()
-        assert os.environ["XLA_FLAGS"].split() == [
-            "--xla_cpu_multi_thread_eigen=true",
-            "--xla_force_host_platform_device_count=2",
-            "--xla_cpu_enable_concurrency_optimized_scheduler=false",
-        ]

@@ -19,6 +19,7 @@ from models.training import OptimizerConfig, initial_state, inputs_of, optimizer
 from shammie.errors import UserError
 from workflows.train import TrainConfig, exchange
 from workflows.train.compute import Compute, compute_of
+from workflows.train.language_model import objective_of
 from workflows.train.mesh import RULES, make_mesh
 
 pytestmark = [pytest.mark.t5x, pytest.mark.usefixtures("t5x")]
@@ -70,7 +71,7 @@ def compute_for(optimizer: OptimizerConfig, microbatches: int = 1, parameterizat
         model=MODEL, optimizer=optimizer, data="any", length=LENGTH, batch_size=BATCH, steps=STEPS,
         microbatches=microbatches, mesh_data=1, parameterization=parameterization,
     )  # fmt: skip
-    return compute_of(config, make_mesh(1, 1))
+    return compute_of(objective_of(config), config, make_mesh(1, 1))
 
 
 def t5x_trainer(

@@ -17,6 +17,7 @@ from seqio_tasks.token_files import write_tokens
 from workflows.train import TrainConfig
 
 ROOT = Path(__file__).parent.parent.parent.parent
+sys.path.append(str(Path(__file__).parent))  # where regression_job lies: pytest imports no neighbours
 MODEL = LMConfig(vocab_size=64, width=16, layers=1, heads=2, head_width=8, mlp_width=32, max_distance=8)
 OPTIMIZER = OptimizerConfig(learning_rate=1e-2, warmup_steps=4)
 COMPILED: dict[str, Any] = {

@@ -13,8 +13,8 @@ from seqio_tasks.token_files import write_tokens
 from shammie.errors import UserError
 from workflows.train import train
 from workflows.train.checkpoints import Checkpoints
-from workflows.train.config import check_devices
 from workflows.train.data import tokens_of
+from workflows.train.run_config import check_devices
 
 
 def refused(match: str):
@@ -151,9 +151,9 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_checkp
 
 
 def test_the_checkpoint_before_a_bad_step_is_named_and_kept(config, tmp_path: Path, monkeypatch) -> None:
-    from workflows.train import compute
+    from workflows.train import compute, language_model
 
-    real = compute.lm_loss
+    real = language_model.lm_loss
 
     def breaking(network, z_loss, **settings):
         inner = real(network, z_loss, **settings)
@@ -168,7 +168,7 @@ def test_the_checkpoint_before_a_bad_step_is_named_and_kept(config, tmp_path: Pa
     run = config(steps=12, checkpoint_every=4)
     train(replace(run, steps=4, optimizer=replace(run.optimizer, factors="constant")), out)
     compute._compute_of.cache_clear()
-    monkeypatch.setattr(compute, "lm_loss", breaking)
+    monkeypatch.setattr(language_model, "lm_loss", breaking)
     with refused(rf"not finite at step 5 \(checkpoint 4 in {out} is the last good one\)"):
         train(replace(run, optimizer=replace(run.optimizer, factors="constant")), out)
     assert Checkpoints(out, {}, 1).latest() == 4

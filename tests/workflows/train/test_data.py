@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from workflows.train.data import Ahead, load, tokens_of, validation_of, windows_of
+from workflows.train.ahead import Ahead
+from workflows.train.data import load, tokens_of, validation_of, windows_of
 
 
 def test_items_come_in_order_while_later_ones_are_made() -> None:

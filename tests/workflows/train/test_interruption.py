@@ -14,6 +14,7 @@ from workflows import gin_config
 from workflows.train import TrainConfig, exchange, loop, train
 from workflows.train.__main__ import MODULES, main
 from workflows.train.compute import Compute
+from workflows.train.language_model import objective_of
 from workflows.train.mesh import make_mesh
 from workflows.train.metric_log import MetricLog, read_rows
 from workflows.train.stopping import any_asked, stop_signals
@@ -143,7 +144,8 @@ def test_a_process_waits_for_its_compiling_thread(toy, monkeypatch: pytest.Monke
     """One that ended under a daemon thread was aborted, about every third time."""
     daemons: list[bool] = []
     monkeypatch.setattr(Compute, "_compile_call", lambda *_: daemons.append(threading.current_thread().daemon))
-    Compute(config_of(bindings_of(toy)), make_mesh(1, 1)).call(1)
+    config = config_of(bindings_of(toy))
+    Compute(objective_of(config), config, make_mesh(1, 1)).call(1)
     assert daemons == [False]
 
 

@@ -22,6 +22,7 @@ from shammie.errors import UserError
 from workflows.train import TrainConfig, exchange, train
 from workflows.train.compute import compute_of
 from workflows.train.export import config_of_run, export
+from workflows.train.language_model import objective_of
 from workflows.train.mesh import make_mesh
 from workflows.train.network import network_of
 
@@ -174,7 +175,7 @@ def test_a_models_file_holds_weights_of_the_plain_decoder(aligned, config, kit, 
 @pytest.mark.parametrize(("name", "momentum"), [*((name, 0.0) for name in SCALES_AS), ("sgd", 0.9)])
 def test_states_go_to_t5xs_checkpoints_and_back(config, kit, tmp_path: Path, name: str, momentum: float) -> None:
     run = config(optimizer=optimizer(name, momentum=momentum), parameterization=shaped("mup", SCALES_AS[name]))
-    compute = compute_of(run, make_mesh(1, 1))
+    compute = compute_of(objective_of(run), run, make_mesh(1, 1))
     state = compute.start(3)[0]
     numbered = state._replace(
         step=jnp.asarray(5, jnp.int32),
@@ -186,9 +187,8 @@ def test_states_go_to_t5xs_checkpoints_and_back(config, kit, tmp_path: Path, nam
     back = exchange.read(path, compute.places[0])
     assert jax.tree.structure(back) == jax.tree.structure(numbered)
     kit.assert_same_bytes(back, numbered)
-    wrong = compute_of(
-        config(optimizer=optimizer("adafactor" if name == "sgd" else "sgd", momentum=0.9)), make_mesh(1, 1)
-    )
+    other = config(optimizer=optimizer("adafactor" if name == "sgd" else "sgd", momentum=0.9))
+    wrong = compute_of(objective_of(other), other, make_mesh(1, 1))
     with pytest.raises(UserError, match="it is of another optimizer; give the optimizer's settings"):
         exchange.read(path, wrong.places[0])
 
@@ -212,15 +212,15 @@ def test_what_cannot_be_is_refused(config) -> None:
 
 def test_runs_without_one_keep_the_identity_that_older_checkpoints_hold(config) -> None:
     run = config()
-    told = run.identity("hash")
+    told = run.identity(tokens_sha256="hash")
     assert "parameterization" not in told
     assert not told["optimizer"].keys() & {"eps", "atan2_a", "atan2_b", "momentum", "parameter_scale"}
     assert TrainConfig.from_json(json.loads(json.dumps(run.to_json()))) == run
     other = replace(run, parameterization=shaped("mup", rates=(1, 2, 0.5)), alignment_every=4)
     assert TrainConfig.from_json(json.loads(json.dumps(other.to_json()))) == other
-    assert json.loads(json.dumps(other.identity("hash"))) == other.identity("hash")
-    assert other.identity("hash")["parameterization"]["name"] == "mup"
-    assert replace(other, alignment_every=0).identity("hash") == other.identity("hash")
+    assert json.loads(json.dumps(other.identity(tokens_sha256="hash"))) == other.identity(tokens_sha256="hash")
+    assert other.identity(tokens_sha256="hash")["parameterization"]["name"] == "mup"
+    assert replace(other, alignment_every=0).identity(tokens_sha256="hash") == other.identity(tokens_sha256="hash")
 
 
 @pytest.mark.slow

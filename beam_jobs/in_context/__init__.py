@@ -1,0 +1,1 @@
+"""Meta-trainings of in_context as cells."""

@@ -1,0 +1,80 @@
+"""What learners are judged by: contexts of seen and unseen tasks, of other projections, labels and data sets.
+
+All evaluations of a learner are one program: a row says which it is of. E = evaluations, R = contexts of each,
+N = examples.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+
+from models.in_context.base_data import Bank
+from models.in_context.contexts import check_bank, contexts_of
+from models.in_context.objective import position_scores
+from models.in_context.tasks import Mixture, TaskDistribution, seen_rows, unseen_rows
+
+SCORED_AT_ONCE = 64  # contexts
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Contexts that a learner is judged by.
+
+    Attributes:
+        name: one word.
+        distribution: what they are of.
+        seen: whether their tasks are those of the distribution's ids, which it may have been trained on; else unseen.
+        split: of the data set, "train" or "test".
+    """
+
+    name: str
+    distribution: TaskDistribution = field(default_factory=TaskDistribution)
+    seen: bool = False
+    split: str = "test"
+
+    def rows(self, count: int) -> np.ndarray:
+        """Its contexts, the same ones for every learner; int32 [count, 3]."""
+        return seen_rows(self.distribution, count) if self.seen else unseen_rows(count)
+
+
+def evaluation_from_json(values: Mapping[str, Any]) -> Evaluation:
+    """The evaluation whose plain JSON this is."""
+    return Evaluation(**{**values, "distribution": TaskDistribution(**values["distribution"])})
+
+
+def judged_rows(evaluations: Sequence[Evaluation], count: int) -> np.ndarray:
+    """The rows of some evaluations, each with so many contexts; int32 [E, R, 3]."""
+    rows_ER3 = np.stack([one.rows(count) for one in evaluations])
+    rows_ER3[:, :, 0] = np.arange(len(evaluations))[:, None]
+    return rows_ER3
+
+
+def judge(
+    network: Any, evaluations: Sequence[Evaluation], bank: Bank
+) -> Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]]:
+    """The function from parameters and `judged_rows` to accuracy and mean nats, float32 [E, N] each.
+
+    Args:
+        network: of `learner.network_of`.
+        evaluations: what the rows are of.
+        bank: their data sets, in their order, each of its split.
+
+    Raises:
+        UserError: a data set does not fit the learner.
+    """
+    sizes: Any = {"examples": network.config.examples, "classes": network.config.classes}
+    mixture = Mixture([one.distribution for one in evaluations])
+    check_bank(mixture, bank, **sizes)
+
+    def scores(params: Any, rows_ER3: jax.Array) -> tuple[jax.Array, jax.Array]:
+        count = rows_ER3.shape[1]
+        parts = rows_ER3.reshape(-1, min(SCORED_AT_ONCE, count), 3)
+        one = lambda rows: position_scores(network, params, contexts_of(mixture, bank, rows, **sizes))  # noqa: E731
+        found = jax.lax.map(one, parts)
+        by_evaluation = lambda x: x.reshape(len(evaluations), -1, x.shape[-1]).mean(axis=1)  # noqa: E731
+        return by_evaluation(found[0]), by_evaluation(found[1])
+
+    return scores
