@@ -134,7 +134,7 @@ def half_way(nearest_N: np.ndarray, classes: int) -> float:
 
 
 def shown_tasks(tasks: int) -> str:
-    """A number of tasks for people: "2^12", "none" of them fewer than there are."""
+    """A number of tasks for people: "1", "2^12", "3,000", or "∞" for no end."""
     if not tasks:
         return "∞"
-    return f"2^{tasks.bit_length() - 1}" if tasks & (tasks - 1) == 0 else f"{tasks:,}"
+    return f"2^{tasks.bit_length() - 1}" if tasks > 8 and tasks & (tasks - 1) == 0 else f"{tasks:,}"

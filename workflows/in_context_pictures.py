@@ -114,7 +114,7 @@ def sizes(found: Sequence[Found]) -> Any:
     for place, (label, value) in enumerate(
         (("accessible state (floats)", lambda one: one.state_size), ("parameters", lambda one: one.parameters))
     ):
-        axes = figure.add_subplot(1, 2, place + 1)
+        axes = figure.add_subplot(1, 2, place + 1, facecolor="none")
         for kind, colour in zip(kinds, COLOURS, strict=False):
             kept = [one for one in found if one.training.learner.kind == kind]
             axes.semilogx([value(one) for one in kept], [100 * one.last(UNSEEN) for one in kept], "o", color=colour,

@@ -35,7 +35,7 @@ def write(running: Running, settings: "Settings") -> None:
         for grid in settings.grids
     }
     baselines = baselines_of(read_table(running.input("baselines"))) if settings.baselines else {}
-    judged = read_json(join(running.input("judged"), SCORES)) if settings.learner else {}
+    judged = _judged_scores(running, settings) if settings.learner else {}
     page = Page(
         "in_context: learning to learn from examples",
         "Networks that read labelled examples of a task they never saw, and label the next one: when meta-training"
@@ -59,6 +59,13 @@ def write(running: Running, settings: "Settings") -> None:
             copy(join(running.input("judged"), name), running.path(name))
     write_json(running.path("result.json"), result, sort_keys=False)
     write_bytes(running.path("report.html"), page.render().encode())
+
+
+def _judged_scores(running: Running, settings: "Settings") -> dict[str, Any]:
+    """The kept learner's scores by evaluation, what is unseen first."""
+    scores = read_json(join(running.input("judged"), SCORES))
+    names = [one.name for one in settings.evaluations(settings.tasks, everything=True)]
+    return {name: scores[name] for name in (*names[2:], *names[:2])}
 
 
 def results(
@@ -126,6 +133,10 @@ def _half(found: Sequence[Found], baselines: Mapping[tuple[str, str, int], np.nd
     return half_way(nearest, learner.classes)
 
 
+def _many(tasks: int) -> str:
+    return shown_tasks(tasks) if tasks else "endlessly many"
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
@@ -152,8 +163,8 @@ def _numbers(settings: "Settings", judged: Any, grids: Any, baselines: Any) -> l
         ordered = sorted(kept, key=lambda one: one.tasks or float("inf"))
         few, many = ordered[0], ordered[-1]
         gap = lambda one: f"{100 * (one.last(SEEN) - one.last(UNSEEN)):.0f} points"  # noqa: E731
-        out.append((gap(few), f"between seen and unseen tasks, trained on {shown_tasks(few.tasks)} ({grid.name})"))
-        out.append((gap(many), f"the same, trained on {shown_tasks(many.tasks)}"))
+        out.append((gap(few), f"between seen and unseen tasks, trained on {_many(few.tasks)} ({grid.name})"))
+        out.append((gap(many), f"the same, trained on {_many(many.tasks)}"))
         break
     return out
 
@@ -240,7 +251,7 @@ def _judged(page: Page, settings: "Settings", judged: Any, baselines: Any) -> No
     assert learner is not None
     page.section(
         "The learner that was kept",
-        f"{word(learner)}, trained for {settings.steps:,} steps on {shown_tasks(settings.tasks)} tasks over"
+        f"{word(learner)}, trained for {settings.steps:,} steps on {_many(settings.tasks)} tasks over"
         f" {settings.data} by the bundled trainer; {settings.contexts} contexts of each kind. A general learner is as"
         " good under rotations (orthogonal) as under the projections it was trained on, and at chance where labels"
         " say nothing (shuffled).",
@@ -266,4 +277,4 @@ def _judged(page: Page, settings: "Settings", judged: Any, baselines: Any) -> No
         *(one.replace("_", " ") for one in settings.baselines),
     ]
     page.table(columns, rows, ours=[row[0] == UNSEEN for row in rows])
-    page.command("shammie in-context predict --learner learner.bin --train examples.csv --test new.csv")
+    page.command("shammie in-context predict --learner OUT/report-*/learner.bin --train examples.csv --test new.csv")

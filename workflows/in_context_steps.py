@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from beam_jobs.in_context.cells import digests
-from models.in_context.judging import judge, judged_rows
+from models.in_context.judging import check_judges, judge, judged_rows
 from models.in_context.learner import network_of
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.trained import TrainedLearner
@@ -80,8 +80,9 @@ def judge_step(settings: Settings, meta_train: Step) -> Step:
         trained = TrainedLearner.from_bytes(files.read_bytes(path), path)
         network, params = network_of(trained.config), jax.tree.map(jnp.asarray, trained.params)
         bank = bank_for([(one.distribution.data, one.split) for one in evaluations], learner.features)
+        check_judges(evaluations, bank, examples=learner.examples, classes=learner.classes)
         rows = jnp.asarray(judged_rows(evaluations, settings.contexts))
-        accuracy_EN, nats_EN = jax.device_get(jax.jit(judge(network, evaluations, bank))(params, rows))
+        accuracy_EN, nats_EN = jax.device_get(jax.jit(judge(network, evaluations))(params, bank, rows))
         found = {
             one.name: {"accuracy": accuracy_N.tolist(), "nats": nats_N.tolist()}
             for one, accuracy_N, nats_N in zip(evaluations, accuracy_EN, nats_EN, strict=True)

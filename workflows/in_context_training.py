@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from beam_jobs.in_context.cells import digests
 from models.in_context.base_data import Bank
 from models.in_context.contexts import Contexts, check_bank, contexts_of
-from models.in_context.judging import Evaluation, judge, judged_rows
+from models.in_context.judging import Evaluation, check_judges, judge, judged_rows
 from models.in_context.learner import init, network_of, parameter_count
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.objective import in_context_loss, last_positions
@@ -78,6 +78,11 @@ class InContextObjective(Objective):
         return in_context_loss(self.network)(params, batch)
 
 
+def unseen_evaluation(mixture: Mixture) -> Evaluation:
+    """What a meta-training is validated on: tasks that it never sees, over held-out images of its first data set."""
+    return Evaluation("unseen", TaskDistribution(mixture.distributions[0].data))
+
+
 def in_context_job(config: MetaTrainConfig) -> Job:
     """A meta-training, with its data found and checked; it is validated on unseen tasks with held-out images.
 
@@ -87,13 +92,14 @@ def in_context_job(config: MetaTrainConfig) -> Job:
     learner, mixture = config.learner, config.mixture
     bank = bank_for([(one.data, "train") for one in mixture.distributions], learner.features)
     check_bank(mixture, bank, examples=learner.examples, classes=learner.classes)
-    unseen = [Evaluation("unseen", TaskDistribution(mixture.distributions[0].data))]
+    unseen = [unseen_evaluation(mixture)]
     held_out = bank_for([(unseen[0].distribution.data, unseen[0].split)], learner.features)
-    scores = jax.jit(judge(network_of(learner), unseen, held_out))
+    check_judges(unseen, held_out, examples=learner.examples, classes=learner.classes)
+    scores = jax.jit(judge(network_of(learner), unseen))
     rows = jnp.asarray(judged_rows(unseen, EVAL_CONTEXTS))
 
     def evaluate(params: Any) -> dict[str, float]:
-        accuracy_EN, nats_EN = jax.device_get(scores(params, rows))
+        accuracy_EN, nats_EN = jax.device_get(scores(params, held_out, rows))
         last = last_positions(learner.examples)
         return {"unseen_loss": float(nats_EN.mean()), "unseen_last_accuracy": float(accuracy_EN[0, -last:].mean())}
 

@@ -143,7 +143,7 @@ def _check_header(path: str, header: list[str], label_place: int | None) -> None
     names = [name for place, name in enumerate(header) if place != label_place]
     numbers = [name for name in names if _number(name) is not None]
     # 0, 1, 2 … are names that programs give
-    counted = numbers in ([str(first + place) for place in range(len(names))] for first in (0, 1))
+    counted = any({*numbers} == {str(first + place) for place in range(len(names))} for first in (0, 1))
     if names and len(numbers) == len(names) and not counted:
         raise UserError(
             f"{path} has no header: its first line is {_names(header)}", "put a line with the columns' names first"

@@ -118,6 +118,7 @@ SYSTEMS: dict[str, System] = {
                 Experiment("main", "gin/in_context/main.gin", "memorise, identify, generalise: a small map", "5"),
                 Experiment("tiny", "gin/in_context/tiny.gin", "every kind of step at toy size; no claims", "1"),
                 Experiment("small", "gin/in_context/small.gin", "the whole phase map, states, plateaus", "90"),
+                Experiment("shipped", "gin/in_context/shipped.gin", "the learner that ships, made again", "20"),
                 Experiment("paper", "gin/in_context/paper.gin", "the paper's sizes and data", "an accelerator"),
             ),
         ),

@@ -16,6 +16,8 @@ from shammie.errors import UserError, unknown
 from workflows.train import exchange
 from workflows.train.config import MATRICES
 
+CLASSES = "classes"  # of an in-context learner, its vocabulary
+
 
 def refuse_unused_macros() -> None:
     """Raises UserError for `--gin.NAME` words that nothing uses; gin itself takes a misspelt macro in silence."""
@@ -46,7 +48,7 @@ def check_partitions(
     """Raises UserError where matrices cannot be shared out as asked.
 
     Args:
-        config: of the model; of the sizes in MATRICES those that it has must divide.
+        config: of the model; of the sizes in MATRICES and CLASSES those that it has must divide.
         num_partitions: devices that share each matrix, where there is no submesh.
         submesh: their extents along x, y, z and cores.
         devices: of all hosts.
@@ -66,7 +68,7 @@ def check_partitions(
         shared = fixed
     if devices % shared:
         raise UserError(f"{name}: {shared} does not divide {devices} devices", f"choose a divisor: --gin.{name}")
-    for matrix in MATRICES:
+    for matrix in (*MATRICES, CLASSES):
         size = getattr(config, matrix, shared)
         if size % shared:
             raise UserError(

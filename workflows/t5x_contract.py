@@ -41,7 +41,11 @@ SIGNATURES: dict[str, tuple[str, ...]] = {
         "model_parallel_submesh",
         "logical_axis_rules",
     ),
-    "t5x.partitioning.standard_logical_axis_rules": ("activation_partitioning_dims", "parameter_partitioning_dims"),
+    "t5x.partitioning.standard_logical_axis_rules": (
+        "activation_partitioning_dims",
+        "parameter_partitioning_dims",
+        "additional_rules",
+    ),
     "t5x.trainer.Trainer": ("num_microbatches", "learning_rate_fn"),
     "t5x.trainer.accumulate_grads_microbatched": (
         "model",

@@ -53,23 +53,20 @@ def judged_rows(evaluations: Sequence[Evaluation], count: int) -> np.ndarray:
 
 
 def judge(
-    network: Any, evaluations: Sequence[Evaluation], bank: Bank
-) -> Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]]:
-    """The function from parameters and `judged_rows` to accuracy and mean nats, float32 [E, N] each.
+    network: Any, evaluations: Sequence[Evaluation]
+) -> Callable[[Any, Bank, jax.Array], tuple[jax.Array, jax.Array]]:
+    """The function from parameters, data sets and `judged_rows` to accuracy and mean nats, float32 [E, N] each.
+
+    The data sets are those of the evaluations, in their order, each of its split: a bank that `check_judges` has seen.
 
     Args:
         network: of `learner.network_of`.
         evaluations: what the rows are of.
-        bank: their data sets, in their order, each of its split.
-
-    Raises:
-        UserError: a data set does not fit the learner.
     """
     sizes: Any = {"examples": network.config.examples, "classes": network.config.classes}
     mixture = Mixture([one.distribution for one in evaluations])
-    check_bank(mixture, bank, **sizes)
 
-    def scores(params: Any, rows_ER3: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def scores(params: Any, bank: Bank, rows_ER3: jax.Array) -> tuple[jax.Array, jax.Array]:
         count = rows_ER3.shape[1]
         parts = rows_ER3.reshape(-1, min(SCORED_AT_ONCE, count), 3)
         one = lambda rows: position_scores(network, params, contexts_of(mixture, bank, rows, **sizes))  # noqa: E731
@@ -78,3 +75,8 @@ def judge(
         return by_evaluation(found[0]), by_evaluation(found[1])
 
     return scores
+
+
+def check_judges(evaluations: Sequence[Evaluation], bank: Bank, *, examples: int, classes: int) -> None:
+    """Raises UserError where an evaluation's data set does not fit a learner's contexts."""
+    check_bank(Mixture([one.distribution for one in evaluations]), bank, examples=examples, classes=classes)

@@ -23,7 +23,7 @@ class LearnerConfig:
         heads: H, of attention and of memories.
         head_width: K, of each head; of "vsml" the state of each of its cells.
         mlp_width: of the gated MLP; of "maml" its hidden layer.
-        near: distances between examples of this and more share one embedding, in the Transformer.
+        near: how many distances have an embedding, in the Transformer: those of near - 1 and more share one.
         shifted: whether the Transformer's position i also reads example i - 1, whose label it reads anyway: what its
             first layer else has to learn to fetch, over a plateau of thousands of steps.
         dtype: of activations; parameters and logits are float32.

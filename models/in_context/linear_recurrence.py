@@ -16,7 +16,7 @@ from jax.scipy.linalg import solve_triangular
 
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.lstm import Affine
-from models.in_context.tokens import previous_labels
+from models.in_context.recurrent import RecurrentLearner
 from models.in_context.transformer import decoder_config
 from models.lm.layers import GatedMLP, Projection, RMSNorm, as_type
 from models.lm.network import to_logits
@@ -69,28 +69,8 @@ class DeltaMixer(nn.Module):
         return RecurrenceState(memory, u_BTD[:, -(TAPS - 1) :].astype(jnp.float32)), out
 
 
-class LinearRecurrence(nn.Module):
+class LinearRecurrence(RecurrentLearner):
     """Pre-norm blocks of a delta rule memory and the shared gated MLP; all positions at once, or step by step."""
-
-    config: LearnerConfig
-
-    def __call__(self, x_BNF: jax.Array, labels_BN: jax.Array) -> jax.Array:
-        """Predicts each label from the examples before it; float32 logits [B, N, C]."""
-        return self.extend(self.first_state(x_BNF.shape[0]), x_BNF, previous_labels(labels_BN, self.config.classes))[1]
-
-    def step(self, state: Any, x_BF: jax.Array, previous_BC: jax.Array) -> tuple[Any, jax.Array]:
-        """Reads one more example and predicts its label.
-
-        Args:
-            state: of `first_state` or an earlier step.
-            x_BF: the example.
-            previous_BC: the label of the one before, one-hot; zeros where there is none.
-
-        Returns:
-            The next state, and float32 logits [B, C].
-        """
-        state, logits_BNC = self.extend(state, x_BF[:, None], previous_BC[:, None])
-        return state, logits_BNC[:, 0]
 
     def first_state(self, batch: int) -> tuple[RecurrenceState, ...]:
         """Nothing read yet: zeros, for each layer."""

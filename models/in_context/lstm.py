@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen import partitioning
 
-from models.in_context.learner_config import LearnerConfig
-from models.in_context.tokens import previous_labels
+from models.in_context.recurrent import RecurrentLearner
 from models.lm.layers import Projection
 
 FORGET_BIAS = 1.0  # a new cell keeps its content, so that gradients reach far back
@@ -85,28 +84,8 @@ class LSTMLayer(nn.Module):
         return over_positions(one, state, inputs_BNGD)
 
 
-class LSTMLearner(nn.Module):
+class LSTMLearner(RecurrentLearner):
     """`layers` LSTMs over the encoded examples, and a linear readout of the last."""
-
-    config: LearnerConfig
-
-    def __call__(self, x_BNF: jax.Array, labels_BN: jax.Array) -> jax.Array:
-        """Predicts each label from the examples before it; float32 logits [B, N, C]."""
-        return self.extend(self.first_state(x_BNF.shape[0]), x_BNF, previous_labels(labels_BN, self.config.classes))[1]
-
-    def step(self, state: Any, x_BF: jax.Array, previous_BC: jax.Array) -> tuple[Any, jax.Array]:
-        """Reads one more example and predicts its label.
-
-        Args:
-            state: of `first_state` or an earlier step.
-            x_BF: the example.
-            previous_BC: the label of the one before, one-hot; zeros where there is none.
-
-        Returns:
-            The next state, and float32 logits [B, C].
-        """
-        state, logits_BNC = self.extend(state, x_BF[:, None], previous_BC[:, None])
-        return state, logits_BNC[:, 0]
 
     def first_state(self, batch: int) -> tuple[LSTMState, ...]:
         """Nothing read yet: zeros, for each layer."""

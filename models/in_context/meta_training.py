@@ -4,6 +4,7 @@ Steps are those of `models.training`; long runs, with checkpoints, are the train
 step, N = examples, P = points at which it is scored.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import optax
 
 from models.in_context.base_data import Bank
 from models.in_context.contexts import check_bank, contexts_of
-from models.in_context.judging import SCORED_AT_ONCE, Evaluation, evaluation_from_json, judge, judged_rows
+from models.in_context.judging import SCORED_AT_ONCE, Evaluation, check_judges, evaluation_from_json, judge, judged_rows
 from models.in_context.learner import first_params, network_of
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.objective import in_context_loss
@@ -59,6 +60,8 @@ class MetaTraining:
             raise UserError(f"{self.steps} steps with {self.points} points", "give points that divide the steps")
         if self.contexts % min(self.contexts, SCORED_AT_ONCE):
             raise UserError(f"MetaTraining.contexts is {self.contexts}", f"give a multiple of {SCORED_AT_ONCE}")
+        if self.optimizer.name in ("velo", "star"):  # which have none: see `program_of`
+            raise UserError(f"meta-training sets a learning rate, {self.optimizer.name} has none", "name another one")
         names = [one.name for one in self.evaluations]
         if len({*names}) < len(names):
             raise UserError(f"evaluations are {', '.join(names)}", "name each once")
@@ -101,7 +104,7 @@ class Program(NamedTuple):
     Attributes:
         start: a seed to a training state.
         train: (state, rows [S, B, 3], learning rate []) to the next state and the mean loss.
-        score: of `judging.judge`.
+        score: (parameters, rows) to accuracy and mean nats, as `judging.judge` has it.
     """
 
     start: Callable[[Any], TrainState]
@@ -135,23 +138,27 @@ def program_of(training: MetaTraining, bank: Bank, judging: Bank) -> Program:
     sizes: Any = {"examples": learner.examples, "classes": learner.classes}
     network = network_of(learner)
     check_bank(training.mixture, bank, **sizes)
+    check_judges(training.evaluations, judging, **sizes)
     loss = in_context_loss(network)
     optimizer = optimizer_of(shape.optimizer, training.steps)
 
     def start(seed: Any) -> TrainState:
         return initial_state(first_params(network, jax.random.key(seed)), optimizer)
 
-    def train(state: TrainState, rows_SB3: jax.Array, rate: jax.Array) -> tuple[TrainState, jax.Array]:
+    @functools.partial(jax.jit, donate_argnums=0)
+    def train(state: TrainState, bank: Bank, rows_SB3: jax.Array, rate: jax.Array) -> tuple[TrainState, jax.Array]:
         # steps are proportional to the learning rate, with weight decay: it needs no program of its own
         step = train_step(loss, _times(optimizer, rate))
         one = lambda state, rows: step(state, contexts_of(training.mixture, bank, rows, **sizes))  # noqa: E731
         state, metrics = scan_steps(one)(state, rows_SB3)
         return state, metrics["loss"].reduce().compute()
 
+    score = jax.jit(judge(network, training.evaluations))
+    # data sets are arguments, not constants: they may be large
     return Program(
         jax.jit(start),
-        jax.jit(train, donate_argnums=0),
-        jax.jit(judge(network, training.evaluations, judging)),
+        lambda state, rows, rate: train(state, bank, rows, rate),
+        lambda params, rows: score(params, judging, rows),
     )
 
 

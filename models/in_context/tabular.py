@@ -1,9 +1,10 @@
 """A user's table as a meta-trained learner reads it: in-context classification, with no training.
 
-What is asked of a table's columns and labels is what meta-training made irrelevant: their order, their names and any
-rotation of them. Each vote draws these anew, and the votes are averaged. M = labelled rows, Q = rows to classify,
-F = features (of the table, until they are padded to the learner's), K = classes of the table, C = of the learner,
-V = votes.
+Meta-training made the order of rows, the names of classes and any rotation of features irrelevant: each vote draws
+them anew, and the votes are averaged. Features that a table does not fill are random waves of its own (random Fourier
+features; Rahimi & Recht 2007, Algorithm 1), since a small learner, given two features, draws straight lines between
+classes. M = labelled rows, Q = rows to classify, F = features (of the table; when encoded, of the learner), K = classes
+of the table, C = of the learner, V = votes.
 """
 
 import functools
@@ -21,6 +22,8 @@ from shammie.errors import UserError
 VOTES = 8
 LINEAR = 2.0  # standard deviations; beyond, the logarithm of the rest counts
 MOST = 1e6  # standard deviations; what is further off counts as this far
+WAVE = 2.0  # radians that a standardised row is from the mean, about, in the direction of a wave
+WAVES_SHARE = 0.8  # of the squared norm, where the table fills next to no features
 VOTES_AT_ONCE, QUESTIONS_AT_ONCE = 8, 32  # each question of each vote holds a state
 
 
@@ -35,10 +38,11 @@ def classify(
 ) -> np.ndarray:
     """Classifies rows from labelled ones; no parameter changes.
 
-    Features are standardised (`standardised`) and scaled, so that the squared norm of a labelled row is the learner's
-    number of features on average, as in meta-training. Each vote rotates them at random within the learner's features,
-    gives the classes other labels, and reads the rows in another order. Vote v of a seed is the same however many
-    there are, and no row's answer depends on the other rows that are asked about.
+    Features are standardised (`standardised`); those that do not vary are left out. Each vote fills the learner's other
+    features with waves, rotates all of them at random, gives the classes other labels, and reads the rows in another
+    order. The squared norm of a labelled row is the learner's number of features on average, as in meta-training; of it
+    waves have WAVES_SHARE times the square of the share of features that are free. Vote v of a seed is the same however
+    many there are, and no row's answer depends on the other rows that are asked about.
 
     Args:
         trained: the learner.
@@ -60,16 +64,21 @@ def classify(
     if not 0 <= seed < 2**63:
         raise UserError(f"seed is {seed}", "give a whole number from 0 to below 2**63")
     classes, count = int(labels_M.max()) + 1, len(x_QF)
-    x_MG, x_QG = (jnp.asarray(x) for x in as_inputs(*standardised(x_MF, x_QF), trained.config.features))
-    x_QG = jnp.pad(x_QG, ((0, -count % QUESTIONS_AT_ONCE), (0, 0)))  # every chunk is of one compiled size
+    z_MF, z_QF = standardised(x_MF, x_QF)
+    varies_F = z_MF.any(axis=0)
+    z_MF, z_QF = z_MF[:, varies_F], z_QF[:, varies_F]
+    weight_G = weights(z_MF, trained.config.features)
+    pad = lambda z, rows: np.pad(z, ((0, rows), (0, len(weight_G) - z.shape[1]))).astype(np.float32)  # noqa: E731
+    z_MG, z_QG = jnp.asarray(pad(z_MF, 0)), jnp.asarray(pad(z_QF, -count % QUESTIONS_AT_ONCE))  # chunks of one size
+    own, table = jnp.int32(z_MF.shape[1]), (z_MG, jnp.asarray(labels_M), jnp.asarray(weight_G))
     params = jax.tree.map(jnp.asarray, trained.params)
-    total_QK = np.zeros((len(x_QG), classes))
+    total_QK = np.zeros((len(z_QG), classes))
     for first in range(0, votes, VOTES_AT_ONCE):
         numbers_V = jnp.arange(first, min(votes, first + VOTES_AT_ONCE))
-        told = _read(trained.config, params, x_MG, jnp.asarray(labels_M), jax.random.key(seed), numbers_V)
-        for start in range(0, len(x_QG), QUESTIONS_AT_ONCE):
+        told = _read(trained.config, params, *table, own, jax.random.key(seed), numbers_V)
+        for start in range(0, len(z_QG), QUESTIONS_AT_ONCE):
             asked = slice(start, start + QUESTIONS_AT_ONCE)
-            logits_VQC = np.asarray(_answer(trained.config, params, told, x_QG[asked]), np.float64)
+            logits_VQC = np.asarray(_answer(trained.config, params, told, own, z_QG[asked]), np.float64)
             total_QK[asked] += _log_softmax(logits_VQC[:, :, :classes]).sum(axis=0)
     return _log_softmax(total_QK[:count] / votes)
 
@@ -102,18 +111,20 @@ def standardised(x_MF: np.ndarray, x_QF: np.ndarray) -> tuple[np.ndarray, np.nda
         return one(scaled_MF), one(x_QF / largest_F)
 
 
-def as_inputs(z_MF: np.ndarray, z_QF: np.ndarray, features: int) -> tuple[np.ndarray, np.ndarray]:
-    """Standardised tables, padded with zeros and scaled; float32 [M, features] and [Q, features].
+def weights(z_MF: np.ndarray, features: int) -> np.ndarray:
+    """What encoded features are times before they are rotated: first the table's own, then waves; float32 [features].
 
     Args:
-        z_MF: labelled rows: their mean squared norm becomes `features`.
-        z_QF: others, scaled alike.
-        features: of the learner.
+        z_MF: standardised labelled rows.
+        features: of the learner: the mean squared norm of a labelled row afterwards.
     """
-    square = np.square(z_MF).sum(axis=1).mean()
-    scale = np.sqrt(features / square) if square else 1.0
-    pad = lambda z: np.pad(z * scale, ((0, 0), (0, features - z.shape[1]))).astype(np.float32)  # noqa: E731
-    return pad(z_MF), pad(z_QF)
+    own, square = z_MF.shape[1], np.square(z_MF).sum(axis=1).mean()
+    free = features - own
+    share = WAVES_SHARE * (free / features) ** 2
+    weight_F = np.zeros(features, np.float32)
+    weight_F[:own] = np.sqrt((1 - share) * features / square) if own else 0.0
+    weight_F[own:] = np.sqrt(share * features / max(free, 1))
+    return weight_F
 
 
 def subsample(labels_M: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -145,6 +156,24 @@ def subsample(labels_M: np.ndarray, most: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(parts))
 
 
+class _View(NamedTuple):
+    """How a vote sees rows.
+
+    Attributes:
+        waves_FF: each wave's direction, a column.
+        phase_F: radians.
+        mean_F: of each wave over the labelled rows.
+        std_F: likewise.
+        turn_FF: weights and rotation.
+    """
+
+    waves_FF: jax.Array
+    phase_F: jax.Array
+    mean_F: jax.Array
+    std_F: jax.Array
+    turn_FF: jax.Array
+
+
 class _Told(NamedTuple):
     """What the votes have read.
 
@@ -152,35 +181,59 @@ class _Told(NamedTuple):
         state: of `learner.read`, V rows.
         last_V: the label of the last example, int32.
         labels_VC: the label that each class has, int32.
-        rotation_VFF: of the features.
+        view: of each vote.
     """
 
     state: Any
     last_V: jax.Array
     labels_VC: jax.Array
-    rotation_VFF: jax.Array
+    view: _View
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _read(
-    config: LearnerConfig, params: Any, x_MF: jax.Array, classes_M: jax.Array, key: jax.Array, numbers_V: jax.Array
+    config: LearnerConfig,
+    params: Any,
+    z_MF: jax.Array,
+    classes_M: jax.Array,
+    weight_F: jax.Array,
+    own: jax.Array,
+    key: jax.Array,
+    numbers_V: jax.Array,
 ) -> _Told:
-    def draw(number: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        rotating, labelling, ordering = jax.random.split(jax.random.fold_in(key, number), 3)
-        rotation_FF = jax.random.orthogonal(rotating, config.features)
-        order_M = jax.random.permutation(ordering, len(classes_M))
-        return rotation_FF, jax.random.permutation(labelling, config.classes).astype(jnp.int32), order_M
+    """Reads the labelled rows, whose first `own` features are the table's."""
 
-    rotation_VFF, labels_VC, order_VM = jax.vmap(draw)(numbers_V)
+    def draw(number: jax.Array) -> tuple[_View, jax.Array, jax.Array]:
+        keys = jax.random.split(jax.random.fold_in(key, number), 5)
+        view = _view(z_MF, weight_F, own, *keys[:3])
+        order_M = jax.random.permutation(keys[4], len(classes_M))
+        return view, jax.random.permutation(keys[3], config.classes).astype(jnp.int32), order_M
+
+    view, labels_VC, order_VM = jax.vmap(draw)(numbers_V)
     seen_VM = jax.vmap(lambda labels_C, order_M: labels_C[classes_M[order_M]])(labels_VC, order_VM)
-    state = read(network_of(config), params, jnp.matmul(x_MF[order_VM], rotation_VFF), seen_VM)
-    return _Told(state, seen_VM[:, -1], labels_VC, rotation_VFF)
+    x_VMF = jax.vmap(lambda view, order_M: _seen(view, own, z_MF[order_M]))(view, order_VM)
+    return _Told(read(network_of(config), params, x_VMF, seen_VM), seen_VM[:, -1], labels_VC, view)
+
+
+def _view(z_MF: jax.Array, weight_F: jax.Array, own: jax.Array, waving: Any, shifting: Any, turning: Any) -> _View:
+    features = len(weight_F)
+    waves_FF = jax.random.normal(waving, (features, features)) * (WAVE / jnp.sqrt(jnp.maximum(own, 1)))
+    phase_F = jax.random.uniform(shifting, (features,), maxval=2 * jnp.pi)
+    wave_MF = jnp.cos(z_MF @ waves_FF + phase_F[None, :])
+    turn_FF = weight_F[:, None] * jax.random.orthogonal(turning, features)
+    return _View(waves_FF, phase_F, wave_MF.mean(axis=0), jnp.maximum(wave_MF.std(axis=0), 1e-3), turn_FF)
+
+
+def _seen(view: _View, own: jax.Array, z_QF: jax.Array) -> jax.Array:
+    """Rows as a vote sees them; float32 [Q, F]."""
+    wave_QF = (jnp.cos(z_QF @ view.waves_FF + view.phase_F[None, :]) - view.mean_F[None, :]) / view.std_F[None, :]
+    return jnp.where(jnp.arange(z_QF.shape[1])[None, :] < own, z_QF, wave_QF) @ view.turn_FF
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _answer(config: LearnerConfig, params: Any, told: _Told, x_QF: jax.Array) -> jax.Array:
+def _answer(config: LearnerConfig, params: Any, told: _Told, own: jax.Array, z_QF: jax.Array) -> jax.Array:
     """Logits of the table's classes in their own order, and of labels that it does not use; float32 [V, Q, C]."""
-    x_VQF = jnp.einsum("qf,vfg->vqg", x_QF, told.rotation_VFF)
+    x_VQF = jax.vmap(_seen, in_axes=(0, None, None))(told.view, own, z_QF)
     logits_VQC = answer(network_of(config), params, told.state, x_VQF, told.last_V)
     return jnp.take_along_axis(logits_VQC, told.labels_VC[:, None, :], axis=2)
 

@@ -16,7 +16,7 @@ from flax.linen import partitioning
 
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.lstm import LSTMState, lstm_cell, over_positions
-from models.in_context.tokens import previous_labels
+from models.in_context.recurrent import RecurrentLearner
 
 
 class GridState(NamedTuple):
@@ -40,7 +40,7 @@ class GridWeights(NamedTuple):
     backward_bias: jax.Array  # [M]
 
 
-class VSML(nn.Module):
+class VSML(RecurrentLearner):
     """`layers` grids, from the features through `heads` hidden neurons a layer to the classes.
 
     A cell (a, b) of a grid reads what comes from below to input a (a feature, or the message of a hidden neuron), what
@@ -53,27 +53,6 @@ class VSML(nn.Module):
     Permuting classes permutes logits; permuting features leaves them. Hidden neurons alone have a name, a learned
     vector added to what they send: with none they would all stay the same.
     """
-
-    config: LearnerConfig
-
-    def __call__(self, x_BNF: jax.Array, labels_BN: jax.Array) -> jax.Array:
-        """Predicts each label from the examples before it; float32 logits [B, N, C]."""
-        previous_BNC = previous_labels(labels_BN, self.config.classes)
-        return self.extend(self.first_state(x_BNF.shape[0]), x_BNF, previous_BNC)[1]
-
-    def step(self, state: Any, x_BF: jax.Array, previous_BC: jax.Array) -> tuple[Any, jax.Array]:
-        """Reads one more example and predicts its label.
-
-        Args:
-            state: of `first_state` or an earlier step.
-            x_BF: the example.
-            previous_BC: the label of the one before, one-hot; zeros where there is none.
-
-        Returns:
-            The next state, and float32 logits [B, C].
-        """
-        state, logits_BNC = self.extend(state, x_BF[:, None], previous_BC[:, None])
-        return state, logits_BNC[:, 0]
 
     def first_state(self, batch: int) -> tuple[GridState, ...]:
         """Nothing read yet: zeros, for each grid."""

@@ -13,25 +13,16 @@ import pytest
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.linear_recurrence import CHUNK, LinearRecurrence, delta_rule
 from models.in_context.tokens import previous_labels
+from tests.models.in_context.toys import B, N, check_gradient, examples, params_of, sigmoid
 
 TINY = LearnerConfig(
     "linear_recurrence", features=5, classes=3, examples=7, width=6, layers=2, heads=2, head_width=4, mlp_width=5
 )
-B, N = 2, 7
-
-
-def _examples() -> tuple[jax.Array, jax.Array]:
-    random = np.random.default_rng(0)
-    x = random.standard_normal((B, N, TINY.features), np.float32)
-    return jnp.asarray(x), jnp.asarray(random.integers(0, TINY.classes, (B, N)), jnp.int32)
 
 
 @functools.cache
 def _params() -> Any:
-    """Of no special values: biases too."""
-    shapes: Any = jax.eval_shape(LinearRecurrence(TINY).init, jax.random.key(0), *_examples())["params"]
-    random = np.random.default_rng(3)
-    return jax.tree.map(lambda leaf: np.float32(0.5 * random.standard_normal(leaf.shape)), shapes)
+    return params_of(LinearRecurrence(TINY))
 
 
 _apply = jax.jit(lambda params, x, labels: LinearRecurrence(TINY).apply({"params": params}, x, labels))
@@ -41,16 +32,12 @@ def _logits(x: jax.Array, labels: jax.Array) -> np.ndarray:
     return np.asarray(_apply(_params(), x, labels))
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
 def _norm(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
     return x / np.sqrt(np.mean(x * x) + 1e-6) * scale
 
 
 def _silu(x: np.ndarray) -> np.ndarray:
-    return x * _sigmoid(x)
+    return x * sigmoid(x)
 
 
 def _reference(params: Any, x_NF: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
@@ -75,7 +62,7 @@ def _reference(params: Any, x_NF: np.ndarray, labels_N: np.ndarray) -> np.ndarra
                 decay = row @ own["decay"]["kernel"][:, head] + own["decay_bias"][head]
                 product, bias = own["strength"]["product"]["kernel"], own["strength"]["bias"]
                 memory = memory / (1 + np.exp(decay))
-                strength = _sigmoid(row @ product[:, head] + bias[head])
+                strength = sigmoid(row @ product[:, head] + bias[head])
                 memory = memory + np.outer(k, strength * (part["value"][i] - k @ memory))
                 read = _norm(q @ memory, own["read_norm"]["scale"]) * _silu(row @ own["gate"]["kernel"][:, head])
                 mixed[i] += read @ own["out"]["kernel"][head]
@@ -87,7 +74,7 @@ def _reference(params: Any, x_NF: np.ndarray, labels_N: np.ndarray) -> np.ndarra
 
 
 def test_equals_a_loop_in_numpy() -> None:
-    x, labels = _examples()
+    x, labels = examples(TINY)
     expected = [_reference(_params(), np.asarray(x[b]), np.asarray(labels[b])) for b in range(B)]
     logits = _logits(x, labels)
     assert logits.shape == (B, N, TINY.classes)
@@ -163,32 +150,8 @@ def test_forgetting_all_gives_no_nan() -> None:
         assert np.all(np.isfinite(gradient(filled)))
 
 
-def test_steps_equal_the_whole() -> None:
-    network, params, (x, labels) = LinearRecurrence(TINY), _params(), _examples()
-    step = jax.jit(lambda *inputs: network.apply({"params": params}, *inputs, method="step"))
-    state, out = network.first_state(B), []
-    for i in range(N):
-        previous = jax.nn.one_hot(labels[:, i - 1] if i else jnp.full(B, -1), TINY.classes)
-        state, logits = step(state, x[:, i], previous)
-        out.append(logits)
-    np.testing.assert_allclose(np.stack(out, 1), _logits(x, labels), atol=1e-5)
-
-
-@pytest.mark.parametrize("place", [0, 3, 5])
-def test_no_position_sees_a_later_example_or_its_own_label(place: int) -> None:
-    x, labels = _examples()
-    before = _logits(x, labels)
-    other_label = _logits(x, labels.at[0, place].set((labels[0, place] + 1) % TINY.classes))
-    other_example = _logits(x.at[0, place].add(1.0), labels)
-    np.testing.assert_array_equal(other_label[0, : place + 1], before[0, : place + 1])
-    np.testing.assert_array_equal(other_example[0, :place], before[0, :place])
-    assert np.abs(other_label - before)[0, place + 1 :].max() > 1e-4
-    assert np.abs(other_example - before)[0, place].max() > 1e-4
-    np.testing.assert_array_equal(other_label[1], before[1])
-
-
 def test_reading_on_equals_reading_at_once() -> None:
-    network, params, (x, labels) = LinearRecurrence(TINY), _params(), _examples()
+    network, params, (x, labels) = LinearRecurrence(TINY), _params(), examples(TINY)
     extend: Any = jax.jit(lambda *inputs: network.apply({"params": params}, *inputs, method="extend"))
     previous = previous_labels(labels, TINY.classes)
     state, first = extend(network.first_state(B), x[:, :4], previous[:, :4])
@@ -203,7 +166,7 @@ def test_the_state_is_a_matrix_a_head_and_a_window() -> None:
 
 
 def test_bfloat16_activations_change_little() -> None:
-    x, labels = _examples()
+    x, labels = examples(TINY)
     half = LinearRecurrence(dataclasses.replace(TINY, dtype="bfloat16"))
     logits: Any = jax.jit(half.apply)({"params": _params()}, x, labels)
     assert logits.dtype == jnp.float32
@@ -216,12 +179,4 @@ def test_bfloat16_activations_change_little() -> None:
 
 
 def test_the_gradient_is_finite_and_reaches_all_parameters() -> None:
-    x, labels = _examples()
-
-    def loss(params: Any) -> jax.Array:
-        logits: Any = LinearRecurrence(TINY).apply({"params": params}, x, labels)
-        return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], -1).mean()
-
-    for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(_params())):
-        assert np.all(np.isfinite(leaf))
-        assert np.abs(leaf).max() > 0
+    check_gradient(LinearRecurrence(TINY), _params())

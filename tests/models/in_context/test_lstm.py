@@ -10,23 +10,14 @@ import pytest
 
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.lstm import LSTMLearner
+from tests.models.in_context.toys import B, N, check_gradient, examples, params_of, sigmoid
 
 TINY = LearnerConfig("lstm", features=5, classes=3, examples=7, width=16, layers=2)
-B, N = 2, 7
-
-
-def _examples() -> tuple[jax.Array, jax.Array]:
-    random = np.random.default_rng(0)
-    x = random.standard_normal((B, N, TINY.features), np.float32)
-    return jnp.asarray(x), jnp.asarray(random.integers(0, TINY.classes, (B, N)), jnp.int32)
 
 
 @functools.cache
 def _params() -> Any:
-    """Of no special values: biases too."""
-    shapes: Any = jax.eval_shape(LSTMLearner(TINY).init, jax.random.key(0), *_examples())["params"]
-    random = np.random.default_rng(3)
-    return jax.tree.map(lambda leaf: np.float32(0.5 * random.standard_normal(leaf.shape)), shapes)
+    return params_of(LSTMLearner(TINY))
 
 
 _apply = jax.jit(lambda params, x, labels: LSTMLearner(TINY).apply({"params": params}, x, labels))
@@ -34,10 +25,6 @@ _apply = jax.jit(lambda params, x, labels: LSTMLearner(TINY).apply({"params": pa
 
 def _logits(x: jax.Array, labels: jax.Array) -> np.ndarray:
     return np.asarray(_apply(_params(), x, labels))
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
 
 
 def _reference(params: Any, x_NF: np.ndarray, labels_N: np.ndarray) -> np.ndarray:
@@ -59,44 +46,20 @@ def _reference(params: Any, x_NF: np.ndarray, labels_N: np.ndarray) -> np.ndarra
                 + hidden[layer] @ own["recurrent"][:, n]
                 for n in range(4)
             ]
-            cell[layer] = _sigmoid(gate[1] + 1) * cell[layer] + _sigmoid(gate[0]) * np.tanh(gate[2])
-            hidden[layer] = u = _sigmoid(gate[3]) * np.tanh(cell[layer])
+            cell[layer] = sigmoid(gate[1] + 1) * cell[layer] + sigmoid(gate[0]) * np.tanh(gate[2])
+            hidden[layer] = u = sigmoid(gate[3]) * np.tanh(cell[layer])
         out.append(u @ p["logits"]["product"]["kernel"] + p["logits"]["bias"])
     return np.stack(out)
 
 
 def test_equals_a_loop_in_numpy() -> None:
-    x, labels = _examples()
+    x, labels = examples(TINY)
     expected = [_reference(_params(), np.asarray(x[b]), np.asarray(labels[b])) for b in range(B)]
     logits = _logits(x, labels)
     assert logits.shape == (B, N, TINY.classes)
     assert logits.dtype == np.float32
     assert np.std(logits) > 0.1
     np.testing.assert_allclose(logits, expected, atol=2e-5)
-
-
-def test_steps_equal_the_whole() -> None:
-    network, params, (x, labels) = LSTMLearner(TINY), _params(), _examples()
-    step = jax.jit(lambda *inputs: network.apply({"params": params}, *inputs, method="step"))
-    state, out = network.first_state(B), []
-    for i in range(N):
-        previous = jax.nn.one_hot(labels[:, i - 1] if i else jnp.full(B, -1), TINY.classes)
-        state, logits = step(state, x[:, i], previous)
-        out.append(logits)
-    np.testing.assert_allclose(np.stack(out, 1), _logits(x, labels), atol=1e-6)
-
-
-@pytest.mark.parametrize("place", [0, 3, 5])
-def test_no_position_sees_a_later_example_or_its_own_label(place: int) -> None:
-    x, labels = _examples()
-    before = _logits(x, labels)
-    other_label = _logits(x, labels.at[0, place].set((labels[0, place] + 1) % TINY.classes))
-    other_example = _logits(x.at[0, place].add(1.0), labels)
-    np.testing.assert_array_equal(other_label[0, : place + 1], before[0, : place + 1])
-    np.testing.assert_array_equal(other_example[0, :place], before[0, :place])
-    assert np.abs(other_label - before)[0, place + 1 :].max() > 1e-4
-    assert np.abs(other_example - before)[0, place].max() > 1e-4
-    np.testing.assert_array_equal(other_label[1], before[1])
 
 
 def test_the_state_is_two_numbers_a_unit() -> None:
@@ -106,20 +69,12 @@ def test_the_state_is_two_numbers_a_unit() -> None:
 
 
 def test_the_gradient_is_finite_and_reaches_all_parameters() -> None:
-    x, labels = _examples()
-
-    def loss(params: Any) -> jax.Array:
-        logits: Any = LSTMLearner(TINY).apply({"params": params}, x, labels)
-        return -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], -1).mean()
-
-    for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(_params())):
-        assert np.all(np.isfinite(leaf))
-        assert np.abs(leaf).max() > 0
+    check_gradient(LSTMLearner(TINY), _params())
 
 
 def test_a_new_network_is_at_chance() -> None:
     """Its loss is near ln C, where training starts."""
-    x, labels = _examples()
+    x, labels = examples(TINY)
     logits = _apply(jax.jit(LSTMLearner(TINY).init)(jax.random.key(2), x, labels)["params"], x, labels)
     loss = -jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], -1).mean()
     assert float(loss) == pytest.approx(np.log(TINY.classes), abs=0.15)

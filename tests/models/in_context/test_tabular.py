@@ -38,19 +38,30 @@ def by_loop(x_MF: np.ndarray, labels_M: np.ndarray, x_QF: np.ndarray, votes: int
         return np.where(abs(z) <= 2, z, np.sign(z) * (2 + np.log(np.maximum(abs(z), 2) - 1)))
 
     z_MF, z_QF = squashed(x_MF), squashed(x_QF)
-    scale = (TINY.features / (z_MF**2).sum(axis=1).mean()) ** 0.5
+    own, features = x_MF.shape[1], TINY.features
+    share = 0.8 * ((features - own) / features) ** 2
     total = np.zeros((len(x_QF), 3))
     for vote in range(votes):
-        rotating, labelling, ordering = jax.random.split(jax.random.fold_in(jax.random.key(seed), vote), 3)
-        rotation_FF = np.asarray(jax.random.orthogonal(rotating, TINY.features))[: x_MF.shape[1]] * scale
-        label_C = np.asarray(jax.random.permutation(labelling, TINY.classes))
-        order_M = np.asarray(jax.random.permutation(ordering, len(x_MF)))
-        seen_NF = np.repeat((z_MF[order_M] @ rotation_FF)[None], len(x_QF), axis=0)
-        x_QNF = np.concatenate([seen_NF, (z_QF @ rotation_FF)[:, None]], axis=1).astype(np.float32)
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), vote), 5)
+        directions = np.asarray(jax.random.normal(keys[0], (features, features)))[:own, own:] * 2 / own**0.5
+        phases = np.asarray(jax.random.uniform(keys[1], (features,), maxval=2 * np.pi))[own:]
+        waves_M, waves_Q = np.cos(z_MF @ directions + phases), np.cos(z_QF @ directions + phases)
+        waves_Q = (waves_Q - waves_M.mean(axis=0)) / waves_M.std(axis=0)
+        waves_M = (waves_M - waves_M.mean(axis=0)) / waves_M.std(axis=0)
+        parts = []
+        for plain, waves in ((z_MF, waves_M), (z_QF, waves_Q)):
+            plain = plain * ((1 - share) * features / (z_MF**2).sum(axis=1).mean()) ** 0.5
+            waves = waves * (share * features / (waves_M**2).sum(axis=1).mean()) ** 0.5
+            parts.append(np.concatenate([plain, waves], axis=1) @ np.asarray(jax.random.orthogonal(keys[2], features)))
+        assert (parts[0] ** 2).sum(axis=1).mean() == pytest.approx(features, rel=1e-5)
+        label_C = np.asarray(jax.random.permutation(keys[3], TINY.classes))
+        order_M = np.asarray(jax.random.permutation(keys[4], len(x_MF)))
+        seen_NF = np.repeat(parts[0][order_M][None], len(x_QF), axis=0)
+        x_QNF = np.concatenate([seen_NF, parts[1][:, None]], axis=1).astype(np.float32)
         labels_QN = np.repeat(np.append(label_C[labels_M[order_M]], 0)[None], len(x_QF), axis=0)
         logits = network_of(TINY).apply({"params": learner().params}, jnp.asarray(x_QNF), jnp.asarray(labels_QN))
-        own = np.asarray(logits, np.float64)[:, -1, label_C[:3]]
-        total += own - np.log(np.exp(own).sum(axis=1, keepdims=True))
+        mine = np.asarray(logits, np.float64)[:, -1, label_C[:3]]
+        total += mine - np.log(np.exp(mine).sum(axis=1, keepdims=True))
     average = np.exp(total / votes)
     return np.log(average / average.sum(axis=1, keepdims=True))
 
@@ -113,14 +124,25 @@ def test_a_constant_feature_is_zero_even_where_new_rows_have_others() -> None:
     assert all((one[:, :2] == 0).all() and (one[:, 2] != 0).all() for one in found)
 
 
-def test_inputs_have_a_square_norm_of_the_learners_features() -> None:
+def test_weights_share_out_a_square_norm_of_the_learners_features() -> None:
     z_MF = np.random.default_rng(0).normal(size=(30, 4))
-    x_MF, x_QF = tabular.as_inputs(z_MF, 2 * z_MF, 6)
-    assert (x_MF.shape, x_MF.dtype) == ((30, 6), np.float32)
-    assert np.square(x_MF).sum(axis=1).mean() == pytest.approx(6)
-    np.testing.assert_allclose(x_QF, 2 * x_MF)
-    assert (x_MF[:, 4:] == 0).all()
-    assert (tabular.as_inputs(np.zeros((2, 3)), np.zeros((1, 3)), 6)[0] == 0).all()
+    weight_F = tabular.weights(z_MF, 10)
+    assert (weight_F.shape, weight_F.dtype) == ((10,), np.float32)
+    own = np.square(z_MF * weight_F[:4]).sum(axis=1).mean()
+    waves = np.square(weight_F[4:]).sum()  # of a mean square of 1 each
+    assert (own, waves) == (pytest.approx(10 - waves), pytest.approx(10 * 0.8 * 0.6**2))
+    full_F = tabular.weights(z_MF, 4)
+    assert np.square(z_MF * full_F).sum(axis=1).mean() == pytest.approx(4)
+
+
+def test_features_that_do_not_vary_change_nothing() -> None:
+    x_MF, labels_M, x_QF = table()
+    wide_MF = np.insert(x_MF, 1, 7.0, axis=1)
+    found = tabular.classify(learner(), wide_MF, labels_M, np.insert(x_QF, 1, 3.0, axis=1))
+    assert found.tobytes() == tabular.classify(learner(), x_MF, labels_M, x_QF).tobytes()
+    blank = tabular.classify(learner(), 0 * x_MF, labels_M, x_QF)
+    assert np.isfinite(blank).all()
+    assert np.array_equal(blank[0], blank[31])
 
 
 def test_a_subsample_has_every_class_in_its_share() -> None:

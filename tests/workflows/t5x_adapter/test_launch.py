@@ -184,10 +184,20 @@ def test_errors_are_one_line(run, data: str, bindings: list[str], words: str, la
     assert words in last
 
 
-OWN_DATA = ("gin/t5x/equal_info_tiny.gin", "gin/t5x/rest_em_tiny.gin")  # the second in test_rest_em.py
+OWN_TESTS = {  # those that another test launches, with data of their own or none
+    "gin/t5x/equal_info_tiny.gin": "test_launch.py",
+    "gin/t5x/rest_em_tiny.gin": "test_rest_em.py",
+    "gin/t5x/in_context_tiny.gin": "test_in_context.py",
+}
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if name not in OWN_DATA])
+@pytest.mark.parametrize("name", OWN_TESTS)
+def test_every_tiny_run_is_launched_somewhere(name: str) -> None:
+    assert name in TINY
+    assert name in Path(__file__).with_name(OWN_TESTS[name]).read_text()
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if name not in OWN_TESTS])
 def test_every_other_tiny_run_takes_two_steps(name: str, data: str, tmp_path: Path, launch) -> None:
     launch("train", [name], [f"DATA='{data}'", f"MODEL_DIR='{tmp_path}/run'", "STEPS=2", *SMALL])
 

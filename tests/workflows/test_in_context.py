@@ -1,0 +1,165 @@
+"""The `in_context` system: what is read off a run, its settings, and its DAG from gin to the report."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from models.in_context.contexts import contexts_of
+from models.in_context.learner import network_of
+from models.in_context.learner_config import LearnerConfig
+from models.in_context.meta_training import MetaTraining
+from models.in_context.tasks import Mixture, TaskDistribution, unseen_rows
+from models.in_context.trained import TrainedLearner
+from seqio_tasks.base_sets import bank_for
+from shammie import files
+from shammie.errors import UserError
+from workflows import gin_config, in_context
+from workflows.cli import main
+from workflows.in_context_measures import Found, full_context, half_way, over_seeds, shown_tasks
+from workflows.in_context_report import results, word
+from workflows.in_context_settings import SEEN, UNSEEN, Grid, Recipe, Settings, word_of
+
+LEARNER = LearnerConfig(examples=20)
+
+
+def _found(seen: tuple[float, float], unseen: tuple[float, float], **changed: Any) -> Found:
+    """A training of 400 steps and 4 points whose contexts go evenly from a first to a last accuracy."""
+    curves = {SEEN: seen, UNSEEN: unseen}
+    accuracy = {name: np.tile(np.linspace(*ends, 20), (4, 1)) for name, ends in curves.items()}
+    training = MetaTraining(LEARNER, steps=400, points=4)
+    told: dict[str, Any] = {"recipe": "plain", "tasks": 16, "state_size": 5, "parameters": 7, **changed}
+    return Found(training, losses_P=np.ones(4), accuracy=accuracy, **told)
+
+
+def test_phases_are_told_from_what_improves_within_a_context() -> None:
+    assert _found((0.1, 0.1), (0.1, 0.1)).phase == "untrained"
+    assert _found((0.9, 0.95), (0.1, 0.1)).phase == "memorises"
+    assert _found((0.1, 0.8), (0.1, 0.15)).phase == "identifies"
+    assert _found((0.1, 0.8), (0.1, 0.7)).phase == "generalises"
+    assert _found((0.1, 0.8), (0.1, 0.4)).phase == "identifies"  # less than half as much on unseen tasks
+    assert _found((0.9, 0.95), (0.1, 0.8)).phase == "generalises"
+
+
+def test_a_full_context_is_its_last_tenth() -> None:
+    assert full_context(np.arange(20) / 20) == pytest.approx((18 + 19) / 40)
+    assert full_context(np.array([0.5])) == 0.5
+    one = _found((0.1, 0.9), (0.1, 0.5))
+    assert one.last(SEEN) == pytest.approx(np.linspace(0.1, 0.9, 20)[-2:].mean())
+    assert one.improvement(SEEN) == pytest.approx(one.last(SEEN) - 0.1)
+
+
+def test_steps_to_an_accuracy_lie_between_points() -> None:
+    accuracy = np.repeat(np.array([0.1, 0.2, 0.6, 0.7])[:, None], 20, axis=1)
+    one = replace(_found((0.1, 0.1), (0.1, 0.1)), accuracy={UNSEEN: accuracy})
+    assert one.steps_to(0.4) == pytest.approx(250)  # half way from step 200 to 300
+    assert one.steps_to(0.15) == pytest.approx(150)
+    assert one.steps_to(0.71) == float("inf")
+    assert one.at_steps.tolist() == [100, 200, 300, 400]
+
+
+def test_half_way_lies_between_chance_and_the_nearest_neighbour() -> None:
+    assert half_way(np.full(20, 0.8), 10) == pytest.approx(0.45)
+
+
+def test_seeds_are_grouped_and_named() -> None:
+    first, second = _found((0.1, 0.5), (0.1, 0.5)), _found((0.1, 0.7), (0.1, 0.7))
+    other = _found((0.1, 0.7), (0.1, 0.7), tasks=0)
+    groups = over_seeds([first, second, other])
+    assert [len(group) for group in groups.values()] == [2, 1]
+    assert [shown_tasks(count) for count in (0, 1, 4096, 3000)] == ["∞", "1", "2^12", "3,000"]
+    assert word_of("tfds:fashion_mnist") == "fashion_mnist"
+    assert word_of("data/K-MNIST/") == "k_mnist"
+
+
+def test_results_are_means_over_seeds_and_shares_of_the_nearest_neighbour() -> None:
+    grid = Grid("plateau", "plateau", learners=(LEARNER,), tasks=(16,), seeds=(0, 1))
+    never = _found((0.1, 0.1), (0.1, 0.1), recipe="slow")
+    found = [_found((0.1, 0.5), (0.1, 0.4)), _found((0.1, 0.7), (0.1, 0.8)), never]
+    nearest = {("nearest_neighbour", UNSEEN, 20): np.full(20, 0.5)}
+    judged = {UNSEEN: {"accuracy": [0.1] * 18 + [0.4, 0.4], "nats": [2.3] + [1.0] * 19}}
+    out = results(Settings(grids=(grid,), learner=LEARNER), {"plateau": (grid, found)}, judged, nearest)
+    assert out["learner_unseen"] == pytest.approx(0.4)
+    assert out["learner_of_nearest_unseen"] == pytest.approx(0.8)
+    assert out["learner_nats_first_unseen"] == 2.3
+    ends = [np.linspace(0.1, last, 20)[-2:].mean() for last in (0.5, 0.7, 0.4, 0.8)]
+    assert out["plateau_transformer_64_16_plain_seen"] == pytest.approx(np.mean(ends[:2]))
+    assert out["plateau_transformer_64_16_plain_gap"] == pytest.approx(np.mean(ends[:2]) - np.mean(ends[2:]))
+    # half way is 0.3: both come there within the first point
+    assert 0 < out["plateau_plain_steps_to_half_least"] <= out["plateau_plain_steps_to_half"] <= 100
+    assert out["plateau_slow_steps_to_half"] is None
+
+
+def test_recipes_make_their_mixtures() -> None:
+    plain = Recipe(curriculum_draws=10).mixture("digits", 64)
+    assert plain == Mixture((TaskDistribution("digits", 64, curriculum_draws=10),), (1.0,))
+    mixed = Recipe(two_class_share=0.25, biased_share=0.5).mixture("digits", 64)
+    assert [one.classes for one in mixed.distributions] == [0, 2]
+    assert all(one.biased_share == 0.5 and one.tasks == 64 for one in mixed.distributions)
+    assert mixed.shares == (0.75, 0.25)
+    tables = Recipe(any_class_share=0.25, table_share=0.5, tables=4).mixture("digits", 0)
+    assert [one.data for one in tables.distributions] == ["digits", "digits", *(f"table:{n}" for n in range(4))]
+    assert tables.shares == (0.25, 0.25, *[0.125] * 4)
+    with pytest.raises(UserError, match="leave some for contexts of all classes"):
+        Recipe(two_class_share=0.5, table_share=0.5)
+
+
+def test_settings_refuse_what_cannot_be_run() -> None:
+    with pytest.raises(UserError, match="phse"):
+        Grid(role="phse")
+    with pytest.raises(UserError, match="name each once"):
+        Settings(grids=(Grid(), Grid()))
+    with pytest.raises(UserError, match="nearest_neighbor"):
+        Settings(baselines=("nearest_neighbor",))
+    with pytest.raises(UserError, match="empty"):
+        Grid(tasks=())
+    with pytest.raises(UserError, match="reads no --input"):
+        in_context.steps(Settings(), input=["x.csv"])
+
+
+def test_each_size_parses_and_small_has_the_papers_axes() -> None:
+    for size in ("tiny", "main", "small", "paper", "shipped"):
+        gin_config.parse([f"gin/in_context/{size}.gin"], (), modules=["workflows.in_context"])
+        settings = gin_config.call(in_context.Settings)
+        trainings = [one for grid in settings.grids for one in settings.trainings(grid)]
+        assert all(one.learner.features == (3072 if size == "paper" else 64) for one in trainings)
+        if size == "small":
+            phase = {one.name: one for one in settings.grids}
+            assert {learner.width for learner in phase["phase"].learners} == {32, 64, 96, 160}
+            assert {(one.learning_rate, one.batch) for one in phase["meta_optimization"].recipes} == {
+                (3e-4, 32), (3e-3, 32), (1e-3, 8), (1e-3, 64),
+            }  # fmt: skip
+            kinds = {learner.kind for learner in phase["state"].learners}
+            assert kinds == {"transformer", "lstm", "outer_product", "vsml", "linear_recurrence", "maml"}
+            assert phase["plateau"].seeds == (0, 1, 2)
+
+
+def test_the_tiny_run_from_gin_to_the_report(tmp_path: Path, own_cache: Path, capsys: Any) -> None:
+    out = str(tmp_path / "out")
+    assert main(["run", "in_context", "--size", "tiny", "--out", out]) == 0
+    result = files.read_json(f"{out}/result.json")
+    page = Path(out, "report.html").read_text()
+    for heading in ("Phase map: phase", "The plateau, and what shortens it", "State against parameters", "was kept"):
+        assert heading in page
+    assert page.count("<svg") >= 5
+    assert result["state_transformer_16_state_size"] == 2 * 2 * 16 * 20 + 64  # keys, values, and the example before
+    assert result["nearest_neighbour_random"] > 0.7
+    # learner.bin is the learner that was judged
+    (path,) = map(str, Path(out).glob("report-*/learner.bin"))
+    trained = TrainedLearner.from_bytes(files.read_bytes(path), path)
+    assert trained.made_with["run"]["steps"] == 20
+    mixture, rows = Mixture((TaskDistribution("digits"),)), jnp.asarray(unseen_rows(64))
+    contexts = contexts_of(mixture, bank_for([("digits", "test")], 64), rows, examples=20, classes=10)
+    params = jax.tree.map(jnp.asarray, trained.params)
+    network: Any = network_of(trained.config)
+    logits = network.apply({"params": params}, *contexts)
+    accuracy_N = np.mean(np.argmax(logits, axis=-1) == contexts.labels_BN, axis=0)
+    assert full_context(accuracy_N) == pytest.approx(result["learner_unseen"], abs=1e-6)
+    assert word(trained.config) == "transformer_16"
+    capsys.readouterr()
+    assert main(["plan", "in_context", "--size", "tiny", "--out", out]) == 0
+    assert "missing" not in capsys.readouterr().out
