@@ -79,7 +79,7 @@ def classify(
         for start in range(0, len(z_QG), QUESTIONS_AT_ONCE):
             asked = slice(start, start + QUESTIONS_AT_ONCE)
             logits_VQC = np.asarray(_answer(trained.config, params, told, own, z_QG[asked]), np.float64)
-            total_QK[asked] += _log_softmax(logits_VQC[:, :, :classes]).sum(axis=0)
+            total_QK[asked] += logits_VQC[:, :, :classes].sum(axis=0)  # log probabilities but for a number a row
     return _log_softmax(total_QK[:count] / votes)
 
 

@@ -86,8 +86,9 @@ def test_a_sweep_makes_each_training_once_and_rows_are_the_trainings(tmp_path: P
     assert (outcome.ran, outcome.failed) == (2, 0)
     rows = read_cells(str(tmp_path), META_TRAINING_ADDRESS, configs).to_pylist()
     train, test = (bank_for([("digits", split), ("random", split)], F) for split in ("train", "test"))
+    program = program_of(TRAINING, train, test)
     for training, row in zip(trainings, rows, strict=True):
-        own = meta_train(training, program_of(training, train, test))  # a program of its own
+        own = meta_train(training, program)
         assert row["losses"] == pytest.approx(own.losses_P.tolist(), rel=1e-4)
         assert row["accuracy"] == pytest.approx(own.accuracy_EPN.ravel().tolist(), abs=0.126)
         assert row["nats"] == pytest.approx(own.nats_EPN.ravel().tolist(), rel=1e-3)

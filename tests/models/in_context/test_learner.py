@@ -91,7 +91,8 @@ def test_no_label_is_seen_before_it_is_predicted(name: str) -> None:
 def test_the_gradient_of_a_loss_by_its_own_label_is_zero(name: str) -> None:
     """Labels as one-hot numbers, fed one by one: loss i has a gradient by label j just where j < i."""
     x, labels = context()
-    network, variables = network_of(CONFIGS[name]), {"params": params(name)}
+    network: Any = network_of(CONFIGS[name])
+    variables = {"params": params(name)}
 
     def nats(one_hot_BNC: jax.Array) -> jax.Array:
         previous_NBC = jnp.pad(one_hot_BNC, ((0, 0), (1, 0), (0, 0)))[:, :-1].swapaxes(0, 1)

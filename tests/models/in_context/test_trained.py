@@ -44,7 +44,7 @@ def test_what_is_written_is_read() -> None:
     assert {leaf.dtype for leaf in jax.tree.leaves(read.params)} == {np.dtype("float32")}
     assert read.to_bytes() == stored()
     x, labels = jnp.ones((1, 4, 5)), jnp.zeros((1, 4), jnp.int32)
-    found = [network_of(CONFIG).apply({"params": one.params}, x, labels) for one in (read, learner())]
+    found: Any = [network_of(CONFIG).apply({"params": one.params}, x, labels) for one in (read, learner())]
     assert np.array_equal(*found)
 
 

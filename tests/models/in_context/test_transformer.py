@@ -26,6 +26,10 @@ def context() -> tuple[jax.Array, jax.Array]:
     return jnp.asarray(rng.normal(size=(B, N, F)), jnp.float32), jnp.asarray(rng.integers(0, C, (B, N)), jnp.int32)
 
 
+def apply(network: Any, params: Any, *given: Any, **options: Any) -> Any:
+    return jax.jit(lambda params, *given: network.apply({"params": params}, *given, **options))(params, *given)
+
+
 def params(config: LearnerConfig) -> Any:
     return first_params(network_of(config), jax.random.key(0))
 
@@ -41,9 +45,9 @@ def test_is_the_shared_decoder_on_embedded_examples(config: LearnerConfig) -> No
     shared = {name: leaf for name, leaf in made.items() if name not in ("example", "label", "example_before")}
     shared["logits"] = {"kernel": jnp.pad(made["logits"]["kernel"], ((0, 0), (0, N - C)))}  # a token for each position
     decoder = DecoderLM(replace(decoder_config(config), vocab_size=N))
-    found = network_of(config).apply({"params": made}, x, labels)
+    found = apply(network_of(config), made, x, labels)
     for b in range(B):
-        one = decoder.apply({"params": {**shared, "embedding": embedded[b]}}, jnp.arange(N)[None])
+        one = apply(decoder, {**shared, "embedding": embedded[b]}, jnp.arange(N)[None])
         np.testing.assert_allclose(found[b], one[0, :, :C], atol=1e-5)
 
 
@@ -52,7 +56,7 @@ def test_shifted_sees_the_example_before_in_its_embedding() -> None:
     made = params(SHIFTED)
     made = {**made, "example_before": jax.tree.map(jnp.zeros_like, made["example_before"])}
     plain = {name: leaf for name, leaf in made.items() if name != "example_before"}
-    found = [network_of(c).apply({"params": p}, *context()) for c, p in ((SHIFTED, made), (PLAIN, plain))]
+    found = [apply(network_of(c), p, *context()) for c, p in ((SHIFTED, made), (PLAIN, plain))]
     np.testing.assert_allclose(*found, atol=1e-6)
 
 
@@ -62,8 +66,9 @@ def test_far_examples_are_alike_whatever_their_order() -> None:
     x, labels = context()
     made, network = params(one_layer), network_of(one_layer)
     label, order = previous_labels(labels, C), jnp.array([0, 2, 1, *range(3, N)])
-    apply = lambda *given: network.apply({"params": made}, *given, method="_decode")  # noqa: E731
-    first, swapped = apply(x, x, label), apply(x[:, order], x, label[:, order])
+    first, swapped = (
+        apply(network, made, *given, method="_decode") for given in ((x, x, label), (x[:, order], x, label[:, order]))
+    )
     np.testing.assert_allclose(swapped[:, 4:], first[:, 4:], atol=1e-6)  # 2 and 3 steps from both
     assert np.abs(swapped[:, 3] - first[:, 3]).max() > 1e-4  # 1 and 2 steps
 
@@ -76,7 +81,7 @@ def test_previous_labels() -> None:
 
 def test_bfloat16_activations_change_little() -> None:
     narrow = replace(PLAIN, dtype="bfloat16")
-    found = network_of(narrow).apply({"params": params(PLAIN)}, *context())
-    expected = network_of(PLAIN).apply({"params": params(PLAIN)}, *context())
+    found = apply(network_of(narrow), params(PLAIN), *context())
+    expected = apply(network_of(PLAIN), params(PLAIN), *context())
     assert found.dtype == jnp.float32
     assert 0 < np.abs(found - expected).max() < 0.1
