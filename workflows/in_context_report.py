@@ -151,7 +151,8 @@ def _numbers(settings: "Settings", judged: Any, grids: Any, baselines: Any) -> l
     out = []
     if judged:
         unseen = full_context(np.asarray(judged[UNSEEN]["accuracy"]))
-        out.append((_percent(unseen), "of labels right on unseen tasks after the full context (chance 10 %)"))
+        chance = f"chance {100 / settings.learner.classes:.0f} %" if settings.learner else ""
+        out.append((_percent(unseen), f"of labels right on unseen tasks after the full context ({chance})"))
         nearest = baselines.get((NEAREST, UNSEEN, settings.learner.examples if settings.learner else 0))
         if nearest is not None:
             out.append((f"{unseen / full_context(nearest):.2f} x", "the nearest neighbour's, on the same contexts"))

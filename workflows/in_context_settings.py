@@ -6,7 +6,7 @@ from typing import Any
 
 from beam_jobs.in_context.cells import Judged, baseline_config, meta_training_config
 from models.in_context.baselines import BASELINES
-from models.in_context.judging import Evaluation
+from models.in_context.judging import SCORED_AT_ONCE, Evaluation
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.meta_training import MetaTraining
 from models.in_context.tasks import Mixture, TaskDistribution
@@ -161,8 +161,16 @@ class Settings:
         for name in self.baselines:
             if name not in BASELINES:
                 raise unknown("baseline", name, BASELINES)
+        if self.contexts < 1 or self.contexts % min(self.contexts, SCORED_AT_ONCE):
+            raise UserError(f"Settings.contexts is {self.contexts}", f"give a multiple of {SCORED_AT_ONCE}")
+        names = [SEEN, SEEN_IMAGES, UNSEEN, ORTHOGONAL, SHUFFLED, *map(word_of, self.transfer)]
+        if len({*names}) < len(names):
+            raise UserError(
+                f"Settings.transfer is {', '.join(self.transfer)}: judged as {', '.join(names)}",
+                "name each data set once, in folders of different names",
+            )
 
-    def evaluations(self, tasks: int, *, everything: bool) -> list[Evaluation]:
+    def evaluations(self, tasks: int, *, everything: bool, scale: str = "variance") -> list[Evaluation]:
         """What judges a learner that was trained on so many tasks.
 
         - seen: those tasks with held-out images; seen_images: with the images of its training.
@@ -173,8 +181,9 @@ class Settings:
         Args:
             tasks: of the training.
             everything: whether to look beyond the first three.
+            scale: of the training's projections (`Recipe.scale`).
         """
-        plain = TaskDistribution(self.data)
+        plain = TaskDistribution(self.data, scale=scale)  # pyright: ignore[reportArgumentType]
         trained = replace(plain, tasks=tasks)
         found = [
             Evaluation(SEEN, trained, seen=True),
@@ -202,7 +211,7 @@ class Settings:
                 grid.steps,
                 seed,
                 grid.points,
-                self.evaluations(tasks, everything=grid.role == "state"),
+                self.evaluations(tasks, everything=grid.role == "state", scale=recipe.scale),
                 self.contexts,
             )
             for learner in grid.learners

@@ -70,7 +70,7 @@ def judge_step(settings: Settings, meta_train: Step) -> Step:
     That has for each evaluation's name "accuracy" and "nats" at each position. Learner and curve lie beside it.
     """
     learner = settings.learner or LearnerConfig()
-    evaluations = settings.evaluations(settings.tasks, everything=True)
+    evaluations = settings.evaluations(settings.tasks, everything=True, scale=settings.recipe.scale)
     read = digests([(one.distribution.data, one.split) for one in evaluations], learner.features)
 
     def run(running: Running) -> None:

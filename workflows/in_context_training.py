@@ -4,7 +4,7 @@ So nothing but three numbers a context passes from host to device, and the data 
 """
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from models.in_context.judging import Evaluation, check_judges, judge, judged_ro
 from models.in_context.learner import init, network_of, parameter_count
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.objective import in_context_loss, last_positions
-from models.in_context.tasks import Mixture, TaskDistribution, rows_of
+from models.in_context.tasks import Mixture, rows_of
 from models.training import Batch, Metrics, Params
 from seqio_tasks.base_sets import bank_for
 from workflows.train import Job, Objective, RunConfig, rows_by_formula
@@ -79,8 +79,9 @@ class InContextObjective(Objective):
 
 
 def unseen_evaluation(mixture: Mixture) -> Evaluation:
-    """What a meta-training is validated on: tasks that it never sees, over held-out images of its first data set."""
-    return Evaluation("unseen", TaskDistribution(mixture.distributions[0].data))
+    """What a meta-training is validated on: unseen tasks of its first distribution, held-out images, nothing noisy."""
+    kept = {"tasks": 0, "biased_share": 0.0, "noise": 0.0, "label_noise": 0.0, "curriculum_from": 0}
+    return Evaluation("unseen", replace(mixture.distributions[0], **kept))
 
 
 def in_context_job(config: MetaTrainConfig) -> Job:

@@ -180,10 +180,11 @@ class Baselines:
         bank = bank_for([(judged.evaluation.distribution.data, judged.evaluation.split)], judged.features)
         sizes: Any = {"examples": judged.examples, "classes": judged.classes}
         check_bank(mixture, bank, **sizes)
-        make = jax.jit(lambda rows: contexts_of(mixture, bank, rows, **sizes))
+        # the data set is an argument, not a constant: it may be large
+        make = jax.jit(lambda bank, rows: contexts_of(mixture, bank, rows, **sizes))
         right = []
         for rows in np.array_split(judged.evaluation.rows(judged.contexts), -(-judged.contexts // SCORED_AT_ONCE)):
-            x_BNF, labels_BN = make(jnp.asarray(rows))
+            x_BNF, labels_BN = make(bank, jnp.asarray(rows))
             logits_BNC = BASELINES[judged.baseline](x_BNF, labels_BN, judged.classes, range(judged.examples))
             guess_BN = np.argmax(np.asarray(logits_BNC), axis=-1)
             right.append(guess_BN == np.asarray(labels_BN))

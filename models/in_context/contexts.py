@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from models.in_context.base_data import Bank
-from models.in_context.tasks import FIXED, Mixture, deviation_of, permutation_of, task_keys, unscaled_projection
+from models.in_context.tasks import FIXED, HASH, Mixture, deviation_of, permutation_of, task_keys, unscaled_projection
 from shammie.errors import UserError
 
 
@@ -56,7 +56,7 @@ def contexts_of(mixture: Mixture, bank: Bank, rows_B3: jax.Array, *, examples: i
     def context(row_3: jax.Array) -> Contexts:
         which, id, draw = row_3
         projecting, permuting, choosing = task_keys(seed_D[which], id)
-        biasing, drawing, shaking, mislabelling = jax.random.split(jax.random.fold_in(jax.random.key(1), draw), 4)
+        biasing, drawing, shaking, mislabelling = jax.random.split(jax.random.fold_in(jax.random.key(1, impl=HASH), draw), 4)
         permutation_C = permutation_of(permuting, classes)
         if some_biased:
             biased = jax.random.uniform(biasing) < biased_D[which]

@@ -56,6 +56,8 @@ class MetaTraining:
         for name in ("batch", "steps", "points", "contexts"):
             if getattr(self, name) < 1:
                 raise UserError(f"MetaTraining.{name} is {getattr(self, name)!r}", "give 1 or more")
+        if not 0 <= self.seed < 2**31:
+            raise UserError(f"MetaTraining.seed is {self.seed!r}", "give a whole number from 0 to below 2**31")
         if self.steps % self.points:
             raise UserError(f"{self.steps} steps with {self.points} points", "give points that divide the steps")
         if self.contexts % min(self.contexts, SCORED_AT_ONCE):

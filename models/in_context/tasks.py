@@ -17,6 +17,7 @@ from jax.extend.random import threefry_2x32
 
 from shammie.errors import UserError, unknown
 
+HASH = "threefry2x32"  # tasks are the same whatever generator JAX is set to
 UNSEEN = 2**30  # ids from here on are never trained on
 MOST_TASKS = 2**24
 FIXED = 2**31 - 1  # the id of a distribution's one fixed permutation
@@ -64,6 +65,8 @@ class TaskDistribution:
     def __post_init__(self) -> None:
         if not 0 <= self.tasks <= MOST_TASKS:
             raise UserError(f"TaskDistribution.tasks is {self.tasks!r}", f"give 1 to {MOST_TASKS}, or 0 for no end")
+        if not 0 <= self.seed < 2**31:
+            raise UserError(f"TaskDistribution.seed is {self.seed!r}", "give a whole number from 0 to below 2**31")
         if self.projection not in PROJECTIONS:
             raise unknown("projection", self.projection, PROJECTIONS)
         if self.scale not in SCALES:
@@ -174,7 +177,7 @@ def task_of(distribution: TaskDistribution, id: jax.typing.ArrayLike, features: 
 
 def task_keys(seed: jax.typing.ArrayLike, id: jax.typing.ArrayLike) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Of the projection, of the permutation, and of the choice of classes."""
-    projecting, permuting, choosing = jax.random.split(jax.random.fold_in(jax.random.key(seed), id), 3)
+    projecting, permuting, choosing = jax.random.split(jax.random.fold_in(jax.random.key(seed, impl=HASH), id), 3)
     return projecting, permuting, choosing
 
 

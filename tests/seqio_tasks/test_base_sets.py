@@ -18,7 +18,9 @@ def test_digits_are_standardised_by_the_training_splits_moments() -> None:
     assert train.x_MF.std(dtype=np.float64) == pytest.approx(1, abs=1e-5)
     known, labels = load_digits(return_X_y=True)
     for split in (train, test):  # one affine map for both: the same images and labels
-        pixels = np.rint((split.x_MF - train.x_MF.min()) / (train.x_MF.max() - train.x_MF.min()) * 16).astype(int)
+        exact_MF = (split.x_MF - train.x_MF.min()) / (train.x_MF.max() - train.x_MF.min()) * 16
+        pixels = np.rint(exact_MF).astype(int)
+        np.testing.assert_allclose(exact_MF, pixels, atol=1e-4)
         told = {(row.tobytes(), int(label)) for row, label in zip(pixels, split.labels_M, strict=True)}
         assert told <= {(row.astype(int).tobytes(), int(label)) for row, label in zip(known, labels, strict=True)}
     assert not {row.tobytes() for row in train.x_MF} & {row.tobytes() for row in test.x_MF}

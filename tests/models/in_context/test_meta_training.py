@@ -75,6 +75,24 @@ def test_a_learner_learns_to_learn() -> None:
     assert scores.nats_EPN[3, -1, 1:].mean() > 1.5  # and it is sure all the same
 
 
+def test_each_context_of_a_training_is_met_once_in_order() -> None:
+    """The rows of all points are those of `rows_of`, as a program that only keeps them tells."""
+    told: list[Any] = []
+    zeros = jnp.zeros((4, N)), jnp.zeros((4, N))
+    state = initial_state(jnp.zeros(1), optimizer_of(TRAINING.optimizer, 1))
+    keeping = Program(
+        lambda seed: state,
+        lambda state, rows, rate: (told.append((rows, rate)), (state, jnp.zeros(())))[1],
+        lambda *_: zeros,
+    )
+    training = replace(TRAINING, seed=9)
+    meta_train(training, keeping)
+    assert [rows.shape for rows, _ in told] == [(50, 32, 3)] * 4
+    every = np.concatenate([rows for rows, _ in told]).reshape(-1, 3)
+    assert np.array_equal(every, rows_of(training.mixture, 9, 0, 200 * 32))
+    assert [float(rate) for _, rate in told] == pytest.approx([0.02] * 4)
+
+
 def test_scores_are_those_of_the_contexts() -> None:
     made = first_params(network_of(LEARNER), jax.random.key(3))
     rows_ER3 = judged_rows(TRAINING.evaluations, TRAINING.contexts)
