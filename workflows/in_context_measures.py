@@ -12,7 +12,7 @@ from models.in_context.meta_training import MetaTraining, from_json
 from models.in_context.objective import last_positions
 from workflows.in_context_settings import SEEN, UNSEEN, Grid, Settings
 
-Phase = Literal["untrained", "memorises", "identifies", "generalises"]
+Phase = Literal["diverged", "untrained", "memorises", "identifies", "generalises"]
 IMPROVES = 0.2  # of accuracy from the first to the last examples: a learner that learns in context
 FITS = 0.3  # above chance at the end of contexts of seen tasks: a learner that has been trained at all
 
@@ -50,6 +50,8 @@ class Found:
     @property
     def phase(self) -> Phase:
         """Memorises: right about seen tasks from the first example on. Identifies: improves on seen ones alone."""
+        if not np.isfinite(self.losses_P).all():
+            return "diverged"
         chance = 1.0 / self.training.learner.classes
         if self.improvement(UNSEEN) >= max(IMPROVES, self.improvement(SEEN) / 2):
             return "generalises"

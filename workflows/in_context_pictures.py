@@ -10,7 +10,13 @@ from workflows.in_context_settings import SEEN, UNSEEN
 from workflows.report import new_figure
 
 COLOURS = ("#0b6e8f", "#d9822b", "#7a4fa3", "#3b8f4a", "#b0413e", "#6b7178", "#c2a21a")
-PHASES = {"untrained": "#e3e5e7", "memorises": "#d9b08c", "identifies": "#8fb8cc", "generalises": "#0b6e8f"}
+PHASES = {
+    "diverged": "#b0413e",
+    "untrained": "#e3e5e7",
+    "memorises": "#d9b08c",
+    "identifies": "#8fb8cc",
+    "generalises": "#0b6e8f",
+}
 
 
 def phase_map(found: Sequence[Found], recipe: str) -> Any:
@@ -60,7 +66,8 @@ def phases_against(found: Sequence[Found], label: str, rows: Sequence[str]) -> A
     axes.set(xlim=(-0.5, len(tasks) - 0.5), ylim=(-0.5, len(rows) - 0.5), xlabel="tasks in meta-training", ylabel=label)
     axes.set_xticks(range(len(tasks)), [shown_tasks(one) for one in tasks])
     axes.set_yticks(range(len(rows)), rows)
-    handles = [Patch(color=colour, label=name) for name, colour in PHASES.items()]
+    there = {one.phase for one in found}
+    handles = [Patch(color=colour, label=name) for name, colour in PHASES.items() if name in there]
     axes.legend(handles=handles, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=9)
     return figure
 

@@ -80,8 +80,9 @@ class InContextObjective(Objective):
 
 def unseen_evaluation(mixture: Mixture) -> Evaluation:
     """What a meta-training is validated on: unseen tasks of its first distribution, held-out images, nothing noisy."""
-    kept = {"tasks": 0, "biased_share": 0.0, "noise": 0.0, "label_noise": 0.0, "curriculum_from": 0}
-    return Evaluation("unseen", replace(mixture.distributions[0], **kept))
+    first = mixture.distributions[0]
+    clean = replace(first, tasks=0, biased_share=0.0, noise=0.0, label_noise=0.0, curriculum_from=0)
+    return Evaluation("unseen", clean)
 
 
 def in_context_job(config: MetaTrainConfig) -> Job:

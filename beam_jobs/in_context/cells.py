@@ -3,6 +3,7 @@
 A config is the plain JSON of `MetaTraining`, or of `Judged`, and "data": the sha256 of each data set that it reads.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,7 +39,7 @@ RECURRENT_SECONDS = 2e-4  # of one position
 def digests(pairs: Sequence[tuple[str, str]], features: int) -> dict[str, str]:
     """The sha256 of each data set and split; those of TFDS, which are known by their names, are not loaded for it."""
     kept = sorted({(name, split) for name, split in pairs if not name.startswith(TFDS)})
-    return {f"{name} {split}": digest_of(name, split, features) for name, split in kept}
+    return {f"{name} {split}": _digest(name, split, features) for name, split in kept}
 
 
 def meta_training_config(training: MetaTraining) -> dict[str, Any]:
@@ -193,6 +194,9 @@ class Baselines:
         return accuracy_N.astype(np.float32)
 
 
+_digest = functools.cache(digest_of)  # of gigabytes, for each of a grid's configs
+
+
 def _training(config: Mapping[str, Any]) -> MetaTraining:
     return from_json({name: value for name, value in config.items() if name != "data"})
 
@@ -203,7 +207,7 @@ def _check_data(configs: Sequence[Mapping[str, Any]]) -> None:
         features = config["features"] if "features" in config else config["learner"]["features"]
         for place, digest in config["data"].items():
             name, _, split = place.rpartition(" ")
-            if digest_of(name, split, features) != digest:
+            if _digest(name, split, features) != digest:
                 raise UserError(f"data set {place} is not the one that this cell is for", "run again from its settings")
 
 

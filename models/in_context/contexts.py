@@ -56,7 +56,8 @@ def contexts_of(mixture: Mixture, bank: Bank, rows_B3: jax.Array, *, examples: i
     def context(row_3: jax.Array) -> Contexts:
         which, id, draw = row_3
         projecting, permuting, choosing = task_keys(seed_D[which], id)
-        biasing, drawing, shaking, mislabelling = jax.random.split(jax.random.fold_in(jax.random.key(1, impl=HASH), draw), 4)
+        drawn = jax.random.fold_in(jax.random.key(1, impl=HASH), draw)
+        biasing, drawing, shaking, mislabelling = jax.random.split(drawn, 4)
         permutation_C = permutation_of(permuting, classes)
         if some_biased:
             biased = jax.random.uniform(biasing) < biased_D[which]

@@ -22,6 +22,7 @@ from models.in_context.learner_config import LearnerConfig
 from models.in_context.objective import in_context_loss
 from models.in_context.tasks import Mixture, TaskDistribution, rows_of
 from models.training import OptimizerConfig, TrainState, initial_state, optimizer_of, scan_steps, train_step
+from models.training.optimizers import factor_names
 from shammie.errors import UserError
 
 
@@ -64,6 +65,12 @@ class MetaTraining:
             raise UserError(f"MetaTraining.contexts is {self.contexts}", f"give a multiple of {SCORED_AT_ONCE}")
         if self.optimizer.name in ("velo", "star"):  # which have none: see `program_of`
             raise UserError(f"meta-training sets a learning rate, {self.optimizer.name} has none", "name another one")
+        factors = factor_names(self.optimizer)
+        if "constant" not in factors or "linear_decay" in factors:  # see `program_of`: steps are times the rate
+            raise UserError(
+                f"the learning rate's factors are {self.optimizer.factors!r}",
+                "give some with constant, without linear_decay",
+            )
         names = [one.name for one in self.evaluations]
         if len({*names}) < len(names):
             raise UserError(f"evaluations are {', '.join(names)}", "name each once")

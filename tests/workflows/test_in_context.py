@@ -23,6 +23,7 @@ from workflows.cli import main
 from workflows.in_context_measures import Found, full_context, half_way, over_seeds, shown_tasks
 from workflows.in_context_report import results, word
 from workflows.in_context_settings import SEEN, UNSEEN, Grid, Recipe, Settings, word_of
+from workflows.in_context_training import unseen_evaluation
 
 LEARNER = LearnerConfig(examples=20)
 
@@ -43,6 +44,7 @@ def test_phases_are_told_from_what_improves_within_a_context() -> None:
     assert _found((0.1, 0.8), (0.1, 0.7)).phase == "generalises"
     assert _found((0.1, 0.8), (0.1, 0.4)).phase == "identifies"  # less than half as much on unseen tasks
     assert _found((0.9, 0.95), (0.1, 0.8)).phase == "generalises"
+    assert replace(_found((0.1, 0.8), (0.1, 0.7)), losses_P=np.array([1.0, np.nan])).phase == "diverged"
 
 
 def test_a_full_context_is_its_last_tenth() -> None:
@@ -145,7 +147,7 @@ def test_the_tiny_run_from_gin_to_the_report(tmp_path: Path, own_cache: Path, ca
     page = Path(out, "report.html").read_text()
     for heading in ("Phase map: phase", "The plateau, and what shortens it", "State against parameters", "was kept"):
         assert heading in page
-    assert page.count("<svg") >= 5
+    assert page.count("<svg") == 4
     assert result["state_transformer_16_state_size"] == 2 * 2 * 16 * 20 + 64  # keys, values, and the example before
     assert result["nearest_neighbour_random"] > 0.7
     # learner.bin is the learner that was judged
@@ -163,3 +165,32 @@ def test_the_tiny_run_from_gin_to_the_report(tmp_path: Path, own_cache: Path, ca
     capsys.readouterr()
     assert main(["plan", "in_context", "--size", "tiny", "--out", out]) == 0
     assert "missing" not in capsys.readouterr().out
+
+
+def test_learners_are_judged_on_inputs_of_the_scale_they_were_trained_on() -> None:
+    grid = Grid(recipes=(Recipe(), Recipe("small", scale="std")), role="state")
+    for training in Settings(grids=(grid,)).trainings(grid):
+        (trained,) = training.mixture.distributions
+        assert {one.distribution.scale for one in training.evaluations} == {trained.scale}
+    mixture = Mixture([TaskDistribution("random", 8, scale="std", repeat=True, biased_share=0.9, noise=0.5)])
+    assert unseen_evaluation(mixture).distribution == TaskDistribution("random", scale="std", repeat=True)
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [
+        ({"contexts": 100}, "contexts is 100"),
+        ({"contexts": 0}, "contexts is 0"),
+        ({"transfer": ("tfds:kmnist", "data/kmnist/")}, "kmnist, kmnist"),
+        ({"transfer": ("data/unseen",)}, "data/unseen"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_before_any_training(told: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        Settings(**told)
+
+
+def test_a_seed_below_zero_is_named() -> None:
+    for make in (lambda: TaskDistribution(seed=-1), lambda: MetaTraining(seed=-1)):
+        with pytest.raises(UserError, match="seed is -1"):
+            make()

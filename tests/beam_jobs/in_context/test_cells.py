@@ -8,7 +8,9 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from jax.core import Tracer
 
+from beam_jobs.in_context import cells
 from beam_jobs.in_context.cells import (
     BASELINE,
     BASELINE_ADDRESS,
@@ -116,6 +118,19 @@ def test_a_baseline_is_judged_on_the_learners_contexts() -> None:
     np.testing.assert_allclose(row["accuracy"][1:], expected_N[1:], atol=0.011)
     assert row["accuracy"][0] == pytest.approx(0.1)  # nothing is told yet
     assert row["accuracy"][-1] > 0.3
+
+
+def test_a_baselines_data_set_is_no_constant_of_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    banks = []
+
+    def told(mixture: Any, bank: Any, *rest: Any, **sizes: Any) -> Any:
+        banks.append(bank)
+        return contexts_of(mixture, bank, *rest, **sizes)
+
+    monkeypatch.setattr(cells, "contexts_of", told)
+    BASELINE.run([baseline_config(replace(JUDGED, contexts=2))], Ways())
+    assert banks
+    assert all(isinstance(bank.x_MF, Tracer) for bank in banks)
 
 
 def test_an_unknown_baseline_is_named() -> None:

@@ -187,6 +187,7 @@ def test_plain_json_is_the_training() -> None:
         ({"contexts": 65}, "contexts is 65"),
         ({"evaluations": [Evaluation("same"), Evaluation("same")]}, "same, same"),
         ({"optimizer": OptimizerConfig(name="star")}, "star"),
+        ({"optimizer": OptimizerConfig(factors="linear_warmup * rsqrt_decay")}, "factors"),
     ],
 )
 def test_bad_trainings_are_named(changed: dict[str, Any], problem: str) -> None:

@@ -62,6 +62,14 @@ def test_a_number_is_a_task_in_any_batch_and_in_another_process(capfd: pytest.Ca
     assert not np.array_equal(other.projection_FF, together.projection_FF[0])
 
 
+def test_tasks_are_the_same_whatever_generator_jax_is_set_to() -> None:
+    usual = task_of(TaskDistribution(seed=5), 7, F, C)
+    with jax.default_prng_impl("unsafe_rbg"):  # as is common on TPUs
+        other = task_of(TaskDistribution(seed=5), 7, F, C)
+    for a, b in zip(usual, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_all_permutations_are_bijections_and_equally_likely() -> None:
     _, permutations_TC = tasks(TaskDistribution(), range(3000), features=2)
     assert (np.sort(permutations_TC, axis=1) == np.arange(C)).all()

@@ -84,12 +84,16 @@ def assert_alike(out: Path, one: str, other: str) -> None:
 
 
 def test_the_rules_are_t5xs() -> None:
-    """t5x.partitioning.standard_logical_axis_rules at commit cc342d4, activations and parameters over one axis each."""
+    """t5x.partitioning.standard_logical_axis_rules at commit cc342d4, activations and parameters over one axis each.
+
+    The last two are ours; gin/t5x/in_context.gin adds them to T5X's.
+    """
     assert dict(RULES) == {
         "batch": "data",
         **dict.fromkeys(("vocab", "mlp", "heads", "joined_kv"), "model"),
         **dict.fromkeys(("kv", "embed", "relpos_buckets", "abspos_buckets", "length", "layers", "stack")),
         "mlp_activations": None,
+        **dict.fromkeys(("features", "classes")),
     }
 
 
