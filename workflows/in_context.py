@@ -44,6 +44,7 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
             f"in_context reads no --input (got {input[0]})",
             "leave it out, name data sets by --gin.DATA, or classify a table by `shammie in-context predict`",
         )
+    META_TRAINING.prepare()  # before this process's first program, which may be the meta-training of the kept learner
     settings = settings or Settings()
     inputs: dict[str, Step] = {
         f"grid_{grid.name}": _cells(
