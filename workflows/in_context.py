@@ -17,7 +17,6 @@ from models.in_context.learner_config import LearnerConfig
 from models.in_context.tasks import Mixture, TaskDistribution
 from shammie.configs import plain
 from shammie.errors import UserError
-from shammie.processors import processors
 from shammie.progress import duration
 from workflows import in_context_report
 from workflows.dag import Step
@@ -72,7 +71,7 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
 def _cells(
     name: str, kind: Any, address: str, configs: Sequence[dict[str, Any]], settings: Settings, flags: Sequence[str]
 ) -> Step:
-    seconds = sum(kind.cost(config) for config in configs) / processors()
+    seconds = sum(kind.cost(config) for config in configs)  # one at a time: see `beam_jobs.in_context.cells`
     return sweep_step(
         name,
         address,

@@ -4,9 +4,7 @@ A config is the plain JSON of `MetaTraining`, or of `Judged`, and "data": the sh
 """
 
 import functools
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,12 +32,9 @@ FLOPS_PER_S = 3e10  # a core's, in such small products
 STEP_SECONDS = 2e-3  # what a step takes beside its products
 COMPILE_SECONDS = 15.0
 MOST_IN_GROUP = 4  # programs are compiled once a group; a group's cells run one after the other
+ONE_AT_A_TIME = 1  # two such programs at a time in one process can hang for good on two cores (jaxlib 0.10.2)
 RECURRENT = ("lstm", "outer_product", "vsml", "linear_recurrence", "maml")  # whose steps are many small operations
 RECURRENT_SECONDS = 2e-4  # of one position
-
-
-# Two recurrent learners at a time in one process hung for good, `keep_in_order` or not (jaxlib 0.10.2).
-_ONE_RECURRENT = threading.Lock()
 
 
 def digests(pairs: Sequence[tuple[str, str]], features: int) -> dict[str, str]:
@@ -64,6 +59,7 @@ class MetaTrainings:
 
     name = "meta_training"
     version = 1
+    threads = ONE_AT_A_TIME
     schema = pa.schema(
         [
             ("losses", pa.list_(pa.float32())),
@@ -114,8 +110,7 @@ class MetaTrainings:
         sizes = {"state_size": state_size(first.learner), "parameters": parameter_count(first.learner)}
         rows = []
         for training in trainings:
-            with _ONE_RECURRENT if training.learner.kind in RECURRENT else nullcontext():
-                scores = meta_train(training, program)
+            scores = meta_train(training, program)
             curves = {"accuracy": scores.accuracy_EPN.ravel(), "nats": scores.nats_EPN.ravel()}
             rows.append({"losses": scores.losses_P, **curves, **sizes})
         return rows
@@ -157,6 +152,7 @@ class Baselines:
 
     name = "in_context_baseline"
     version = 1
+    threads = ONE_AT_A_TIME
     schema = pa.schema([("accuracy", pa.list_(pa.float32()))])
 
     def group_key(self, config: Mapping[str, Any]) -> dict[str, Any]:
