@@ -115,7 +115,7 @@ SYSTEMS: dict[str, System] = {
             "arXiv:2212.04458",
             "meta-trained in-context learners and their phase diagrams",
             (
-                Experiment("main", "gin/in_context/main.gin", "memorise, identify, generalise: a small map", "5"),
+                Experiment("main", "gin/in_context/main.gin", "memorise, identify, generalise: a small map", "3"),
                 Experiment("tiny", "gin/in_context/tiny.gin", "every kind of step at toy size; no claims", "1"),
                 Experiment("small", "gin/in_context/small.gin", "the whole phase map, states, plateaus", "90"),
                 Experiment("shipped", "gin/in_context/shipped.gin", "the learner that ships, made again", "20"),
