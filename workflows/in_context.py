@@ -21,12 +21,11 @@ from shammie.progress import duration
 from workflows import in_context_report
 from workflows.dag import Step
 from workflows.in_context_settings import Grid, Recipe, Settings
-from workflows.in_context_steps import judge_step, meta_train_step
+from workflows.in_context_steps import CELLS, judge_step, meta_train_step
 from workflows.sweep import sweep_step
 
 __all__ = ["Grid", "LearnerConfig", "Mixture", "Recipe", "Settings", "TaskDistribution", "steps"]
 
-CELLS = ("models.in_context", "models.training", "models.lm", "seqio_tasks.base_sets", "seqio_tasks.image_data")
 PAGES = ("workflows.in_context_report", "workflows.in_context_measures", "workflows.in_context_pictures")
 
 

@@ -19,7 +19,7 @@ from shammie.errors import UserError
 
 if TYPE_CHECKING:  # a command's help must not wait for JAX
     from models.in_context.trained import TrainedLearner
-    from workflows.labelled_tables import LabelledTable
+    from workflows.in_context_tables import LabelledTable
 
 VOTES = 8  # as models.in_context.tabular's
 COLUMNS = ("label", "probability")
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         UserError: files that are not such tables, or that do not fit together or the learner.
     """
     from models.in_context.tabular import check_sizes, classify, most_examples, subsample
-    from workflows.labelled_tables import classes_of, read_examples, read_rows
+    from workflows.in_context_tables import classes_of, read_examples, read_rows
 
     if args.votes < 1:
         raise UserError(f"--votes is {args.votes}", "give 1 or more")
@@ -153,7 +153,7 @@ def accuracy_text(labels: Sequence[str], predicted: Sequence[str], classes: Sequ
         predicted: the same rows'.
         classes: the labels that could be predicted.
     """
-    from workflows.labelled_tables import classes_of
+    from workflows.in_context_tables import classes_of
 
     known = [(label, guess) for label, guess in zip(labels, predicted, strict=True) if label]
     right = sum(label == guess for label, guess in known)

@@ -21,7 +21,17 @@ from workflows.train import train_job
 
 LEARNER, CURVE, SCORES = "learner.bin", "curve.json", "scores.json"
 CHECKPOINTS = "checkpoints"
-CODE = ("models.in_context", "models.training", "models.lm", "workflows.in_context_training", "seqio_tasks.base_sets")
+CELLS = (
+    "models.in_context",
+    "models.training",
+    "models.lm",
+    "seqio_tasks.base_sets",
+    "seqio_tasks.image_data",
+    "seqio_tasks.image_files",
+    "seqio_tasks.mat_files",
+    "seqio_tasks.synthetic_tables",
+)
+CODE = (*CELLS, "workflows.in_context_training", "workflows.train")
 LOGS, EVALUATIONS = 100, 25  # of a run, about
 STEPS_PER_CALL = 10
 

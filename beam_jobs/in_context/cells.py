@@ -79,7 +79,7 @@ class MetaTrainings:
         return {**plain(shape_of(_training(config))), "data": config["data"]}
 
     def group_size(self, config: Mapping[str, Any]) -> int:
-        """Some, so that both processors and a stopped job have enough parts."""
+        """Some, so that several processes, and a job that was stopped, have enough parts."""
         return MOST_IN_GROUP
 
     def cost(self, config: Mapping[str, Any]) -> float:

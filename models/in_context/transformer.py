@@ -28,16 +28,7 @@ class TransformerLearner(nn.Module):
         return self._decode(x_BNF, before_BNF, previous_labels(labels_BN, self.config.classes))
 
     def step(self, state: Any, x_BF: jax.Array, previous_BC: jax.Array) -> tuple[Any, jax.Array]:
-        """Reads one more example and predicts its label.
-
-        Args:
-            state: of `first_state` or an earlier step.
-            x_BF: the example.
-            previous_BC: the label of the one before, one-hot; zeros where there is none.
-
-        Returns:
-            The next state, and float32 logits [B, C].
-        """
+        """Reads one more example and predicts its label; see `recurrent.RecurrentLearner.step`."""
         decoder = self.clone(parent=None)
         logits, after = decoder.apply(
             {"params": self.variables["params"], "cache": state["cache"]},

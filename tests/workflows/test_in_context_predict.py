@@ -15,7 +15,7 @@ from models.in_context.learner import first_params, network_of
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.tabular import classify, subsample
 from models.in_context.trained import TrainedLearner
-from workflows import in_context_predict, labelled_tables
+from workflows import in_context_predict, in_context_tables
 from workflows.cli import main
 
 TINY = LearnerConfig(features=4, classes=3, examples=9, width=8, layers=1, heads=1, head_width=8, mlp_width=8)
@@ -138,8 +138,8 @@ def test_constant_features_are_told(folder: Path, capsys: pytest.CaptureFixture[
 
 
 def test_classes_are_sorted_by_value_where_all_are_whole_numbers() -> None:
-    assert labelled_tables.classes_of(["10", "9", "-1", "9", "09"]) == ["-1", "09", "9", "10"]
-    assert labelled_tables.classes_of(["10", "9", "a"]) == ["10", "9", "a"]
+    assert in_context_tables.classes_of(["10", "9", "-1", "9", "09"]) == ["-1", "09", "9", "10"]
+    assert in_context_tables.classes_of(["10", "9", "a"]) == ["10", "9", "a"]
 
 
 TRAIN, TEST = csv_text(("x", "y", "kind"), *ROWS), csv_text(("y", "x"), *QUESTIONS)

@@ -1,12 +1,15 @@
 """The cells on the sweep engine."""
 
 import functools
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+import pyarrow as pa
 import pytest
 from jax.core import Tracer
 
@@ -136,3 +139,30 @@ def test_a_baselines_data_set_is_no_constant_of_its_program(monkeypatch: pytest.
 def test_an_unknown_baseline_is_named() -> None:
     with pytest.raises(UserError, match="ridgee"):
         replace(JUDGED, baseline="ridgee")
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "configs"),
+    [
+        (META_TRAINING, META_TRAINING_ADDRESS, [{**CONFIG, "batch": size} for size in (4, 5, 6)]),
+        (BASELINE, BASELINE_ADDRESS, [baseline_config(replace(JUDGED, contexts=size)) for size in (1, 2, 3)]),
+    ],
+    ids=["meta-trainings", "baselines"],
+)
+def test_a_process_runs_one_program_at_a_time(
+    kind: Any, address: str, configs: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at a time can hang for good."""
+    lock, met = threading.Lock(), []
+
+    def run(configs: Any, ways: Ways) -> list[dict[str, Any]]:
+        met.append(not lock.acquire(blocking=False))
+        time.sleep(0.2)
+        if not met[-1]:
+            lock.release()
+        row = {one.name: 0 if pa.types.is_integer(one.type) else [] for one in kind.schema}
+        return [row for _ in configs]
+
+    monkeypatch.setattr(kind, "run", run)
+    run_sweep(str(tmp_path), address, configs, what="cells")
+    assert met == [False, False, False]
