@@ -1,4 +1,4 @@
-"""Operations on densities beside `*`, `/` and `**`: mixtures, negation, guidance, canvases (arXiv:2302.11552, sec. 3-4).
+"""Operations on densities beside `*`, `/` and `**`: mixtures, negation, guidance, canvases (arXiv:2302.11552).
 
     product((ring, bar))                         both at once
     mixture((left, right))                       one or the other; needs energies
@@ -10,7 +10,8 @@ Each is a density again, so they nest at will. X = the shape of a point.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -95,7 +96,7 @@ def guided(free: Density, given: Sequence[Density], weight: float | jax.Array) -
 
 
 def likelihood(function: AtLevel, shape: Sequence[int], schedule: NoiseSchedule, name: str = "likelihood") -> Density:
-    """A factor log p(y | x_t) to guide a model with: `model * likelihood(…) ** weight`. It is no density by itself.
+    """A classifier p(y | x_t) as a factor that guides a model: `model * likelihood(…) ** weight`; alone no density.
 
     Args:
         function: (point [X], level []) to a classifier's log probability of what is wanted, float32 [].
@@ -104,6 +105,31 @@ def likelihood(function: AtLevel, shape: Sequence[int], schedule: NoiseSchedule,
         name: for people.
     """
     return of_log_density(function, tuple(shape), schedule, name)
+
+
+def product_over(
+    density_of: Callable[[Any], Density], cases: Any, weights_K: jax.typing.ArrayLike | None = None
+) -> Density:
+    """A product of many densities of one model as one batch: prod_k q(x | c_k)^w_k, compiled once whatever K is.
+
+    Args:
+        density_of: a condition to the density given it.
+        cases: the conditions, a pytree of arrays [K, …].
+        weights_K: the powers, float [K], any of which may be 0; None for 1.
+    """
+    count = len(jax.tree.leaves(cases)[0])
+    weights = jnp.ones(count) if weights_K is None else jnp.asarray(weights_K)
+    first = density_of(jax.tree.map(lambda leaf: leaf[0], cases))
+    name = f"{first.name} and {count - 1} more" if count > 1 else first.name
+    if first.has_energy:
+        energies: AtLevel = lambda x, level: jnp.dot(  # noqa: E731
+            weights, jax.vmap(lambda case: density_of(case).log_density(x, level))(cases)
+        )
+        return of_log_density(energies, first.shape, first.schedule, name)
+    scores: AtLevel = lambda x, level: jnp.tensordot(  # noqa: E731
+        weights, jax.vmap(lambda case: density_of(case).score(x, level))(cases), axes=1
+    )
+    return Density(first.shape, first.schedule, name, first.score_only, None, scores)
 
 
 def uniform(shape: Sequence[int], schedule: NoiseSchedule) -> Density:

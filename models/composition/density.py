@@ -5,7 +5,7 @@ know their log density (energies) can be sampled with a Metropolis test; those t
 say why. X = the shape of a point: functions take one point, and callers vmap them over chains.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,7 +59,7 @@ class Density:
         return self._log_density is not None
 
     def log_density(self, x: jax.Array, level: Level) -> jax.Array:
-        """log q_t(x) up to a constant of the level: minus the energy; float32 [].
+        """Log of q_t(x), up to a constant of the level: minus the energy; float32 [].
 
         Args:
             x: a point, [X].
@@ -89,7 +89,7 @@ class Density:
     def without_energy(self, wish: str) -> UserError:
         """The error for asking a score-only density for what needs energies."""
         return UserError(
-            f"{self.name} has no energy: {', '.join(self.score_only)} gives only a score, and {wish} needs log densities",
+            f"{self.name} has no energy, which {wish} needs: of {', '.join(self.score_only)} only the score is known",
             "train that model with an energy ('dae', 'l2' or 'inner'), or take what scores allow: product, power, "
             "guidance, and the samplers reverse, ddim, ula and uhmc",
         )
@@ -154,11 +154,11 @@ def combined(parts: tuple[Density, ...], weights: tuple[float | jax.Array, ...],
         UserError: shapes or schedules differ.
     """
     check_alike(parts)
-    total: Callable[[list[jax.Array]], jax.Array] = (
-        lambda values: sum(  # noqa: E731
-            (weight * value for weight, value in zip(weights[1:], values[1:], strict=True)), weights[0] * values[0]
-        )
-    )
+
+    def total(values: Sequence[jax.Array]) -> jax.Array:
+        weighted = [weight * value for weight, value in zip(weights, values, strict=True)]
+        return sum(weighted[1:], weighted[0])
+
     if all(part.has_energy for part in parts):
         log_density: AtLevel = lambda x, level: total([part.log_density(x, level) for part in parts])  # noqa: E731
         return of_log_density(log_density, parts[0].shape, parts[0].schedule, name)

@@ -50,7 +50,7 @@ class NoiseSchedule:
         betas_T = self.betas_T
         if not (np.all(betas_T > 0) and np.all(betas_T < 1)):
             raise UserError(
-                f"the {self.kind} schedule of {self.levels} levels has betas from {betas_T.min():g} to {betas_T.max():g}",
+                f"the {self.kind} schedule of {self.levels} levels has betas {betas_T.min():g} to {betas_T.max():g}",
                 "choose numbers that keep them between 0 and 1",
             )
 
