@@ -96,7 +96,7 @@ def guided(free: Density, given: Sequence[Density], weight: float | jax.Array) -
 
 
 def likelihood(function: AtLevel, shape: Sequence[int], schedule: NoiseSchedule, name: str = "likelihood") -> Density:
-    """A classifier p(y | x_t) as a factor that guides a model: `model * likelihood(…) ** weight`; alone no density.
+    """A factor that guides a model by a classifier: multiply a model with a power of it. Alone it is no density.
 
     Args:
         function: (point [X], level []) to a classifier's log probability of what is wanted, float32 [].
