@@ -24,6 +24,7 @@ from models.lm import DecoderLM, LMConfig
 from models.lm.decoding import Sampling, generate
 from models.parameterization.scaling import ParameterizationConfig
 from models.training import OptimizerConfig, average, cross_entropy, optimizer_of, packed_batch, schedule_of
+from models.training.averaging import AverageState
 from seqio_tasks.lm import add_examples_task, add_lm_task
 from shammie.errors import UserError
 from workflows import t5x_checks, t5x_contract, t5x_errors
@@ -365,6 +366,7 @@ def _register_optimizer_states() -> None:
         return EveryKState(calls=None, gradients=axes, loss=None, inner=inner)  # pyright: ignore[reportArgumentType]
 
     rules._RULES[LearnedState], rules._RULES[EveryKState] = learned, every_k
+    rules._RULES[AverageState] = lambda state, axes: AverageState(updates=None, average=axes)  # pyright: ignore[reportArgumentType]
     rules._RULES[optax.FactoredState] = factored
     rules._RULES[optax.contrib.ReduceLROnPlateauState] = lambda state, axes: whole(state)
 

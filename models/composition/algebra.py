@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from models.composition.density import AtLevel, Density, bracketed, check_alike, combined, of_log_density
 from models.composition.schedule import NoiseSchedule
@@ -167,6 +168,56 @@ def on_canvas(part: Density, canvas: Sequence[int], corner: Sequence[int]) -> De
     return Density(tuple(canvas), part.schedule, name, part.score_only, None, score)
 
 
-def _check_some(parts: Sequence[Density], what: str) -> None:
+def tapestry(
+    density_of: Callable[[Any], Density], canvas: Sequence[int], corners: Sequence[Sequence[int]], cases: Any
+) -> Density:
+    """A canvas larger than a model's points: the product of its densities over overlapping windows, as one batch.
+
+    Each window may be given something else; where windows overlap they must agree (arXiv:2302.11552, section 5.4).
+
+    Args:
+        density_of: a window's condition to its density, of shape X.
+        canvas: the shape of the whole, of as many axes as X.
+        corners: where each window begins.
+        cases: the windows' conditions, a pytree of arrays [windows, ...].
+
+    Raises:
+        UserError: a window outside the canvas, or a canvas that the windows do not cover.
+    """
+    _check_some(corners, "tapestry")
+    first = density_of(jax.tree.map(lambda leaf: leaf[0], cases))
+    covered = np.zeros(tuple(canvas), bool)
+    for corner in corners:
+        on_canvas(first, canvas, corner)
+        covered[tuple(slice(at, at + size) for at, size in zip(corner, first.shape, strict=True))] = True
+    if not covered.all():
+        raise UserError(
+            f"{len(corners)} windows of {first.shape} leave {np.count_nonzero(~covered)} of {covered.size} numbers of a"
+            f" canvas of {tuple(canvas)} without a density",
+            "add windows, or make the canvas smaller",
+        )
+    corners_WA = jnp.asarray(corners, jnp.int32)
+    cut = lambda x, corner: jax.lax.dynamic_slice(x, tuple(corner), first.shape)  # noqa: E731
+    name = f"tapestry of {len(corners)}"
+    if first.has_energy:
+
+        def log_density(x: jax.Array, level: jax.typing.ArrayLike) -> jax.Array:
+            one = lambda case, corner: density_of(case).log_density(cut(x, corner), level)  # noqa: E731
+            return jnp.sum(jax.vmap(one)(cases, corners_WA))
+
+        return of_log_density(log_density, tuple(canvas), first.schedule, name)
+
+    def score(x: jax.Array, level: jax.typing.ArrayLike) -> jax.Array:
+        def one(case: Any, corner: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_update_slice(
+                jnp.zeros_like(x), density_of(case).score(cut(x, corner), level), tuple(corner)
+            )
+
+        return jnp.sum(jax.vmap(one)(cases, corners_WA), axis=0)
+
+    return Density(tuple(canvas), first.schedule, name, first.score_only, None, score)
+
+
+def _check_some(parts: Sequence[Any], what: str) -> None:
     if not parts:
         raise UserError(f"a {what} of no densities", "give one or more")

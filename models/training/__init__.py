@@ -1,6 +1,7 @@
 """Training as pure functions of arrays: losses, optimizers, schedules, steps. No data, files or logging."""
 
 from models.training.adam_atan2 import scale_by_adam_atan2
+from models.training.averaging import averaged
 from models.training.losses import (
     Batch,
     LossFunction,
@@ -23,6 +24,7 @@ __all__ = [
     "Params",
     "TrainState",
     "average",
+    "averaged",
     "cross_entropy",
     "depends_on_length",
     "exponents_name",

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from models.training.adam_atan2 import A, B, scale_by_adam_atan2
+from models.training.averaging import average_of_parameters
 from models.training.learned import LEARNED, learned
 from models.training.scaled import with_scales
 from shammie.configs import LATER
@@ -55,6 +56,8 @@ class OptimizerConfig:
         parameter_scale: whether Adafactor's steps are times the root mean square of what they change, at least 1e-3.
         factor_from: rows and columns from which Adafactor factors a matrix's second moments.
         weights: the file of a learned optimizer's meta-trained weights; None: STAR's own, that ship here.
+        average: the decay of an average of the parameters, kept beside them (`averaging.averaged`), by which a run is
+            evaluated; 0 for none.
     """
 
     name: Literal["adamw", "adafactor", "sgd", "adam", "adam_atan2", "velo", "star"] = "adamw"
@@ -76,6 +79,7 @@ class OptimizerConfig:
     parameter_scale: bool = field(default=True, metadata=LATER)
     factor_from: int = field(default=128, metadata=LATER)
     weights: str | None = field(default=None, metadata=LATER)
+    average: float = field(default=0.0, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
@@ -93,6 +97,8 @@ class OptimizerConfig:
             raise UserError(f"OptimizerConfig.eps is {self.eps!r}", "give 0 or a small number such as 1e-8")
         if self.factor_from < 1:
             raise UserError(f"OptimizerConfig.factor_from is {self.factor_from!r}", "give 1 or more, such as 128")
+        if not 0 <= self.average < 1:
+            raise UserError(f"OptimizerConfig.average is {self.average!r}", "give 0 or a number below 1, such as 0.999")
         if not 0 <= self.momentum < 1:
             raise UserError(f"OptimizerConfig.momentum is {self.momentum!r}", "give 0 or a number below 1, such as 0.9")
         for name in ("atan2_a", "atan2_b"):
@@ -168,6 +174,8 @@ def schedule_of(config: OptimizerConfig, steps: int) -> optax.Schedule:
 def optimizer_of(config: OptimizerConfig, steps: int, scales: "Scales | None" = None) -> optax.GradientTransformation:
     """The Optax transformation: clipping, then the optimizer under its schedule; or a learned optimizer, alone.
 
+    With `average` the parameters' average comes last, and nothing else changes.
+
     A learned one wants `update(..., value=loss)`; `step.train_step` and T5X's LossTrainer tell it.
 
     Adafactor (arXiv:1804.04235) is T5X's under its standard rules: steps are scaled by the parameters' size, and the
@@ -189,6 +197,11 @@ def optimizer_of(config: OptimizerConfig, steps: int, scales: "Scales | None" = 
     Raises:
         UserError: a learned optimizer's weights cannot be had, or it is given scales.
     """
+    chosen = _without_average(config, steps, scales)
+    return optax.chain(chosen, average_of_parameters(config.average)) if config.average else chosen
+
+
+def _without_average(config: OptimizerConfig, steps: int, scales: "Scales | None") -> optax.GradientTransformation:
     if config.name in LEARNED:
         if scales is not None:
             exponents_name(config)

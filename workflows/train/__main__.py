@@ -18,10 +18,14 @@ MODULES = (
     "models.in_context.learner_config",
     "models.in_context.tasks",
     "workflows.in_context_training",
+    "models.composition.diffusion_config",
+    "models.composition.schedule",
+    "workflows.composition_training",
 )  # whose names bindings may use
 JOBS = {  # a kind of run: the config that its gin files bind, to the module that has it, and there its job
     "TrainConfig": ("workflows.train.language_model", "language_model_job"),
     "MetaTrainConfig": ("workflows.in_context_training", "in_context_job"),
+    "DiffusionTrainConfig": ("workflows.composition_training", "diffusion_job"),
 }
 
 
@@ -31,7 +35,7 @@ def parser() -> Parser:
         prog=f"python -m {PROGRAM}",
         usage=f"python -m {PROGRAM} --gin_file FILE --out DIR [--gin.NAME=VALUE …]",
         description="Trains what the gin files configure: a language model on token files or on a dataset of"
-        " beam_jobs.equal_info, or an in-context learner on tasks made on the fly.",
+        " beam_jobs.equal_info, an in-context learner on tasks made on the fly, or a diffusion model.",
         epilog="The same command resumes a run that was stopped or killed. Several processes share one run when each "
         "is started with the last three flags.",
         allow_abbrev=False,

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from models.training import TrainState, schedule_of
+from models.training import TrainState, averaged, schedule_of
 from shammie import files, lock
 from shammie.errors import UserError
 from shammie.progress import Progress
@@ -214,7 +214,7 @@ class _Run:
             f"{job.unit}_per_s": speed * job.units_per_step,
         }
         if self._evaluated(step):
-            row |= self.evaluate(state.params)
+            row |= self.evaluate(averaged(state.optimizer_state, state.params))
         if job.measure_every and self._due(step, job.measure_every):
             row |= self._measure(state.params)
         if self.log:
