@@ -5,11 +5,9 @@ levels, T levels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
@@ -17,7 +15,6 @@ from beam_jobs.sweep.ways import Ways
 from models.composition.annealing import Samples
 from models.composition.diagnostics import drawn
 from models.composition.diffusion import parameter_count
-from models.composition.plane import PAIRS
 from models.composition.plane_judging import NOWHERE, Closeness, Judge, closeness_of, judge_of
 from models.composition.plane_training import PlaneRun, Program, from_json, noised_again, program_of, trained
 from models.composition.sampler_config import SamplerConfig
@@ -119,12 +116,12 @@ def _refusal(run: PlaneRun) -> str:
 
 def _row(run: PlaneRun, judge: Judge, program: Program | None, reason: str) -> dict[str, Any]:
     exact_ND = judge.truth.sample(2**20 + run.seed, run.chains)
-    columns = [_column(EXACT, run, closeness_of(exact_ND, judge), points=exact_ND)]
+    columns: list[dict[str, Any]] = [_column(EXACT, run, closeness_of(exact_ND, judge), points=exact_ND)]
     losses = [float("nan")] * 2
     if program is None:
         columns += [_column(one.kind, run, NOWHERE, refused=reason) for one in run.samplers]
     else:
-        both, losses = zip(*(trained(run, program, which) for which in range(len(PAIRS[run.pair].components))), strict=True)
+        both, losses = zip(*(trained(run, program, which) for which in range(2)), strict=True)
         logs_2T = program.log_normalisers(both)
         columns += [_sampled(one, run, judge, program, both, logs_2T) for one in run.samplers]
     row: dict[str, Any] = {name: [column[name] for column in columns] for name in columns[0]}

@@ -30,8 +30,7 @@ class State(NamedTuple):
         log_density: there, up to a constant; 0 where only scores are known.
         score: there, [X].
         momentum: [X], of Hamiltonian kernels; else None.
-        alive: bool []; False for a chain that met what is not finite: it stays where it last was well. Make a state dead
-            by `dying`.
+        alive: bool []; False for a chain that met what is not finite: it stays where it last was well.
     """
 
     position: jax.Array

@@ -63,10 +63,33 @@ class Conv(nn.Module):
         first = nn.initializers.zeros if self.zero else nn.initializers.truncated_normal(spread)
         kernel = partitioning.param_with_axes("kernel", first, shape, axes=axes)
         bias = partitioning.param_with_axes("bias", nn.initializers.zeros, (self.features,), axes=self.axes[1:])
-        y_BHWC = jax.lax.conv_general_dilated(
-            x_BHWC, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        y_BHWC = _shifted_products(x_BHWC, kernel) if _on_cpu() else _convolved(x_BHWC, kernel)
         return y_BHWC + bias[None, None, None]
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def _convolved(x_BHWC: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.lax.conv_general_dilated(x_BHWC, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _shifted_products(x_BHWC: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same as a sum of matrix products, one for each place of the window.
+
+    XLA's convolutions on CPUs are slow where they are differentiated and in loops: an energy's training step in a scan
+    took 4,485 ms with them, and 132 ms with this (jaxlib 0.10.2, 384 images of 8 x 8 x 32).
+    """
+    size, half = kernel.shape[0], kernel.shape[0] // 2
+    batch, height, width, inputs = x_BHWC.shape
+    padded = jnp.pad(x_BHWC, ((0, 0), (half, half), (half, half), (0, 0)))
+    products = [
+        padded[:, down : down + height, right : right + width].reshape(-1, inputs) @ kernel[down, right]
+        for down in range(size)
+        for right in range(size)
+    ]
+    return sum(products[1:], products[0]).reshape(batch, height, width, -1)
 
 
 class Norm(nn.Module):

@@ -109,13 +109,14 @@ class Program(NamedTuple):
     Attributes:
         start: a key to a training state.
         train: (state, component, rows int32 [S, B, 2]) to the next state and the mean loss.
-        log_normalisers: parameters to log of an energy model's integral at each level, float32 [T].
+        log_normalisers: the two models' parameters to what the parts of a mixture are divided by at each level, float32
+            [2, T]: log of the integral of exp(-energy); zeros for other operations and where not `normalised`.
         draw: by the sampler's kind: (key, the two models' parameters, their log normalisers [2, T]) to `Samples`.
     """
 
     start: Callable[[jax.Array], TrainState]
     train: Callable[[TrainState, Component, jax.Array], tuple[TrainState, jax.Array]]
-    log_normalisers: Callable[[Any], jax.Array]
+    log_normalisers: Callable[[Sequence[Any]], jax.Array]
     draw: Mapping[str, Callable[[jax.Array, Any, jax.Array], Samples]]
 
 
@@ -148,8 +149,13 @@ def program_of(run: PlaneRun) -> Program:
 
     no_params = jax.eval_shape(lambda: first_variables(run.model, jax.random.key(0))["params"])
     composed(run.pair, run.model, (no_params, no_params), jnp.zeros((2, run.model.schedule.levels)))  # or it refuses
-    normalise = jax.jit(lambda params: _log_normalisers(run.model, params))
-    return Program(start, train, normalise, {one.kind: drawing(one) for one in samplers_of(run)})
+    wanted = run.normalised and run.model.has_energy and PAIRS[run.pair].operation == "mixture"
+    one = jax.jit(lambda params: _log_normalisers(run.model, params))
+
+    def log_normalisers(both: Sequence[Any]) -> jax.Array:
+        return jnp.stack([one(params) for params in both]) if wanted else jnp.zeros((2, run.model.schedule.levels))
+
+    return Program(start, train, log_normalisers, {one.kind: drawing(one) for one in samplers_of(run)})
 
 
 def samplers_of(run: PlaneRun) -> tuple[SamplerConfig, ...]:
@@ -196,6 +202,16 @@ def trained(run: PlaneRun, program: Program, which: int) -> tuple[Any, float]:
         rows = rows_of(seed, first * run.batch, steps * run.batch).reshape(steps, run.batch, 2)
         state, loss = program.train(state, of, jnp.asarray(rows))
     return averaged(state.optimizer_state, state.params), float(loss)
+
+
+def noised_again(run: PlaneRun, x_ND: np.ndarray) -> np.ndarray:
+    """Clean points with level 0's noise, which reverse steps end without and kernels end with.
+
+    So all samplers are compared with one density.
+    """
+    schedule = run.model.schedule
+    noise_ND = np.random.default_rng(run.seed).standard_normal(x_ND.shape)
+    return np.sqrt(schedule.alpha_bars_T[0]) * x_ND + np.sqrt(schedule.noise_variances_T[0]) * noise_ND
 
 
 def _divided(part: Density, logs_T: jax.Array) -> Density:

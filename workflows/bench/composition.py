@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> Table:
         args: what `add_arguments` declares.
     """
     sizes = (args.chains, args.levels, args.steps)
-    found = {
+    found: dict[str, Turns] = {
         f"{kind}, bare loop": by_turns(driver(kind, *sizes), bare(kind, *sizes), args.turns) for kind in args.kinds
     }
     if "mala" in args.kinds:
@@ -115,7 +115,7 @@ def bare(kind: Any, chains: int, levels: int, steps: int) -> Call:
 
 
 def bare_blackjax(chains: int, levels: int, steps: int) -> Call:
-    """blackjax's MALA, without anything of this project but the density, in a loop by hand."""
+    """The MALA of blackjax, without anything of this project but the density, in a loop by hand."""
     import blackjax.mcmc.mala as mala
     import jax
 
@@ -151,7 +151,7 @@ def _repeated(compiled: Callable[[Any], Any]) -> Call:
 
 
 def training_steps(form: Any, width: int, batch_size: int, steps: int) -> Call:
-    """Some training steps of a model of points of the plane: its loss, gradient and optimizer, points made on the spot."""
+    """Some training steps of a model of points of the plane: batches made on the spot, loss, gradient, optimizer."""
     import jax
     import optax
 

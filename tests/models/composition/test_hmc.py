@@ -89,6 +89,7 @@ def test_leapfrog_is_reversible_and_keeps_volume() -> None:
         assert there.momentum is not None
         back = jax.vmap(lambda state: leapfrog(BENT, state, 0.15, 7, 2.0))(there._replace(momentum=-there.momentum))
         assert back.momentum is not None
+        assert states.momentum is not None
         np.testing.assert_allclose(back.position, states.position, atol=1e-6)
         np.testing.assert_allclose(-back.momentum, states.momentum, atol=1e-6)
         np.testing.assert_allclose(back.log_density, states.log_density, atol=1e-6)
@@ -98,7 +99,6 @@ def test_leapfrog_is_reversible_and_keeps_volume() -> None:
             assert ended.momentum is not None
             return jnp.concatenate([ended.position, ended.momentum])
 
-        assert states.momentum is not None
         both_N4 = jnp.concatenate([states.position, states.momentum], axis=1)
         jacobian_N44 = jax.vmap(jax.jacfwd(flow))(both_N4)
         assert np.abs(np.asarray(jacobian_N44) - np.eye(4)).max() > 0.5
