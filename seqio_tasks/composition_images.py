@@ -11,6 +11,7 @@ M = images, H x W = pixels, C = channels.
 import functools
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -211,12 +212,13 @@ def tfds_store(name: str, data_dir: str | None = None) -> ImageStore:
         " and set TFDS_DATA_DIR to its place"
     )
     try:
-        builder: Any = tfds.builder(name, data_dir=data_dir)
+        # TFDS itself looks at the environment once, when it is imported
+        builder: Any = tfds.builder(name, data_dir=data_dir or os.environ.get("TFDS_DATA_DIR"))
         features = builder.info.features or {}
         ready = builder.is_prepared()
     except Exception as error:  # TFDS raises errors of many libraries
-        said = " ".join(str(error).split())[:160]
-        raise UserError(f"TensorFlow Datasets has no {name}: {type(error).__name__}: {said}", prepare) from error
+        said = " ".join(str(error).split()).partition(". ")[0][:160]
+        raise UserError(f"TensorFlow Datasets cannot find {name}: {said}", prepare) from error
     for one in ("image", "label"):
         if one not in features:
             raise UserError(f"tfds:{name} has no feature {one!r}", "give data of labelled images")

@@ -123,6 +123,22 @@ SYSTEMS: dict[str, System] = {
             ),
         ),
         System(
+            "composition",
+            "arXiv:2302.11552",
+            "diffusion models composed as densities and sampled by MCMC",
+            (
+                Experiment("main", "gin/composition/main.gin", "the 2D table with one seed", "15"),
+                Experiment("tiny", "gin/composition/tiny.gin", "every kind of step at toy size; no claims", "2"),
+                Experiment(
+                    "small",
+                    "gin/composition/small.gin",
+                    "the table, scenes, captions, guided digits, three seeds",
+                    "60",
+                ),
+                Experiment("paper", "gin/composition/paper.gin", "the notebook's 2D sizes", "a day"),
+            ),
+        ),
+        System(
             "evolution",
             "arXiv:2304.12180",
             "unbiased online gradients by evolution strategies for any unrolled problem",

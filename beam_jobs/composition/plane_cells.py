@@ -17,7 +17,6 @@ from models.composition.diagnostics import drawn
 from models.composition.diffusion import parameter_count
 from models.composition.plane_judging import NOWHERE, Closeness, Judge, closeness_of, judge_of
 from models.composition.plane_training import PlaneRun, Program, from_json, noised_again, program_of, trained
-from models.composition.sampler_config import SamplerConfig
 from shammie.configs import plain
 from shammie.errors import UserError
 from shammie.xla import keep_in_order
@@ -85,7 +84,7 @@ class Planes:
         if _refusal(run):
             return 1.0
         training = 3.0 * each * run.batch * run.steps
-        sampling = each * run.chains * sum(one.evaluations(run.model.schedule) for one in run.samplers)
+        sampling = each * run.chains * sum(one.evaluations(run.model.schedule) for one in run.samplers.values())
         return 2.0 * (training + sampling) / FLOPS_PER_S + COMPILE_SECONDS / MOST_IN_GROUP
 
     def row_bytes(self, config: Mapping[str, Any]) -> int:
@@ -119,37 +118,36 @@ def _row(run: PlaneRun, judge: Judge, program: Program | None, reason: str) -> d
     columns: list[dict[str, Any]] = [_column(EXACT, run, closeness_of(exact_ND, judge), points=exact_ND)]
     losses = [float("nan")] * 2
     if program is None:
-        columns += [_column(one.kind, run, NOWHERE, refused=reason) for one in run.samplers]
+        columns += [_column(name, run, NOWHERE, refused=reason) for name in run.samplers]
     else:
         both, losses = zip(*(trained(run, program, which) for which in range(2)), strict=True)
         logs_2T = program.log_normalisers(both)
-        columns += [_sampled(one, run, judge, program, both, logs_2T) for one in run.samplers]
+        columns += [_sampled(name, run, judge, program, both, logs_2T) for name in run.samplers]
     row: dict[str, Any] = {name: [column[name] for column in columns] for name in columns[0]}
     for name in ("points", "path", "acceptance", "step_sizes"):
         row[name] = np.stack(row[name]).astype(np.float32).ravel()
     return {**row, "losses": list(losses), "parameters": parameter_count(run.model)}
 
 
-def _sampled(
-    config: SamplerConfig, run: PlaneRun, judge: Judge, program: Program, both: Any, logs_2T: jax.Array
-) -> dict[str, Any]:
+def _sampled(name: str, run: PlaneRun, judge: Judge, program: Program, both: Any, logs_2T: jax.Array) -> dict[str, Any]:
     """A sampler's column."""
-    if config.kind not in program.draw:
+    config = run.samplers[name]
+    if name not in program.draw:
         reason = f"{config.kind} has a Metropolis test, and of these models only the scores are known"
-        return _column(config.kind, run, NOWHERE, refused=reason)
+        return _column(name, run, NOWHERE, refused=reason)
     key = jax.random.fold_in(jax.random.key(run.seed), 1000)
-    samples: Samples = jax.device_get(program.draw[config.kind](key, both, logs_2T))
+    samples: Samples = jax.device_get(program.draw[name](key, both, logs_2T))
     try:
         x_ND, _, dropped = drawn(samples, config)
     except UserError as error:  # no chain stayed finite: a result of this sampler, not the end of the table
-        return _column(config.kind, run, NOWHERE, refused=error.problem)
+        return _column(name, run, NOWHERE, refused=error.problem)
     if config.is_reverse:
         x_ND = noised_again(run, x_ND)
     steps = {"acceptance": samples.acceptance_T, "step_sizes": samples.step_sizes_T}
     return {
-        **_column(config.kind, run, closeness_of(x_ND, judge), points=x_ND),
+        **_column(name, run, closeness_of(x_ND, judge), points=x_ND),
         **({} if config.is_reverse else steps),
-        "path": _first(samples.path_PNX.swapaxes(0, 1), KEPT_CHAINS).swapaxes(0, 1),
+        "path": np.stack([_first(x_NX, KEPT_CHAINS) for x_NX in np.asarray(samples.path_PNX)]),
         "dropped": dropped,
         "evaluations": config.evaluations(run.model.schedule),
     }

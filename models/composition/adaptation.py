@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-GAIN = 2.0  # nats of step size per unit of acceptance, at a level's first step
+GAIN = 1.0  # nats of step size per unit of acceptance, at a level's first step
 DECAY = 0.6  # of the gain, by the number of crossings; between 0.5 and 1 (Polyak and Juditsky 1992)
 FARTHEST = 1.0  # nats that one step may change
 

@@ -149,5 +149,10 @@ def mixing(x_NSX: jax.typing.ArrayLike) -> Mixing:
             f"ESS and R-hat of {draws_NSX.shape[0]} chains of {draws_NSX.shape[1]} steps", "give 2 and 4 or more"
         )
     with jax.numpy_rank_promotion("allow"):
-        found = blackjax.diagnostics.ess_bulk(draws_NSX), blackjax.diagnostics.rhat(draws_NSX)
+        found = _mixing(draws_NSX)
     return Mixing(*(np.asarray(one) for one in found))
+
+
+@jax.jit
+def _mixing(draws_NSX: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return blackjax.diagnostics.ess_bulk(draws_NSX), blackjax.diagnostics.rhat(draws_NSX)

@@ -1,8 +1,13 @@
-"""Densities on the plane, and what they compose to exactly: the three experiments of the paper's 2D notebook.
+"""Densities on the plane, and what they compose to exactly: the three experiments of the paper's 2D notebook, and one.
 
     product    ring x bar                     two of the ring's eight modes are left
     mixture    left_bar + right_bar           two bars, and nothing between
-    negation   box without inner_box          a frame: box^1.3 / inner_box^0.3
+    negation   box without inner_box          box^1.3 / inner_box^0.3, a frame
+    frame      box without some inner_box     box^2 / (0.9 inner_box + 0.1 box), a frame with a little within
+
+The notebook's negation has no end: under any noise, 1 / inner_box^0.3 grows beyond all bounds away from the inner box,
+and the quotient of noised densities lies outside the box's corners. `frame` bounds what is divided by with a mixture,
+so that far from the inner box the quotient is the box alone; it is three operations nested, and needs energies.
 
 Components are the notebook's: a ring of eight Gaussians, and uniform densities with hard edges. All edges lie between
 cells of the grid, so that compositions on it are exact but for the ring's curve within a cell. What annealed samplers
@@ -30,7 +35,8 @@ BOXES: Mapping[str, tuple[float, float, float, float]] = {  # low x, high x, low
     "inner_box": (-0.3, 0.3, -0.3, 0.3),
 }
 COMPONENTS = ("ring", *BOXES)
-STRENGTH = 0.3  # of the negation
+STRENGTH = 0.3  # of the notebook's negation
+BOUNDED_STRENGTH, BOUND = 1.0, 0.1  # of the bounded one, and the box's share of what is divided by
 HALF_WIDTH = 1.5  # of the window that the grid covers
 CELLS = 1200  # of an axis: 0.0025 wide each
 LOWEST = -20.0  # nats, of points where the truth has next to nothing: else one stray point would outweigh all others
@@ -40,7 +46,7 @@ class Pair(NamedTuple):
     """An experiment.
 
     Attributes:
-        operation: "product", "mixture" or "negation".
+        operation: "product", "mixture", "negation" or "bounded_negation".
         components: the first, and the second, which a negation leaves out.
     """
 
@@ -52,6 +58,7 @@ PAIRS: Mapping[str, Pair] = {
     "product": Pair("product", ("ring", "bar")),
     "mixture": Pair("mixture", ("left_bar", "right_bar")),
     "negation": Pair("negation", ("box", "inner_box")),
+    "frame": Pair("bounded_negation", ("box", "inner_box")),
 }
 
 
@@ -150,8 +157,12 @@ def composed_on_grid(pair: str) -> np.ndarray:
         composed_GG = first_GG * second_GG
     elif operation == "mixture":
         composed_GG = 0.5 * first_GG + 0.5 * second_GG
-    else:
+    elif operation == "negation":
         composed_GG = np.where(second_GG > 0, 0.0, first_GG ** (1.0 + STRENGTH))
+    else:
+        by_GG = (1.0 - BOUND) * second_GG + BOUND * first_GG
+        powers_GG = first_GG ** (1.0 + BOUNDED_STRENGTH), by_GG**BOUNDED_STRENGTH
+        composed_GG = np.divide(*powers_GG, out=np.zeros_like(first_GG), where=first_GG > 0)
     return composed_GG / composed_GG.sum()
 
 

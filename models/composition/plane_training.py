@@ -19,7 +19,7 @@ from models.composition.denoising import denoising_loss, drawn_batch, rows_of
 from models.composition.density import Density, of_log_density
 from models.composition.diffusion import density_of, first_variables
 from models.composition.diffusion_config import DiffusionConfig
-from models.composition.plane import PAIRS, STRENGTH, Component, component, draw_of
+from models.composition.plane import BOUND, BOUNDED_STRENGTH, PAIRS, STRENGTH, Component, component, draw_of
 from models.composition.sampler_config import SamplerConfig
 from models.training import (
     OptimizerConfig,
@@ -36,6 +36,7 @@ from shammie.errors import UserError, unknown
 AT_ONCE = 500  # steps of one call of the compiled program, whose rows lie in memory
 EDGE = 4.0  # of the square over which energies are normalised, in deviations of unit noise: nothing lies beyond
 GRID = 128  # points of an axis of that square
+MIXING = ("mixture", "bounded_negation")  # which have a mixture in them
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class PlaneRun:
         batch: B.
         steps: S.
         seed: of first parameters, draws and chains.
-        samplers: each of another kind.
+        samplers: by name.
         chains: N, of each sampler.
         recorded: P, levels at which chains are recorded, at equal distances from T - 1 to 0.
         normalised: whether a mixture's energies are normalised at every level, which on a plane a sum over a grid can
@@ -62,13 +63,12 @@ class PlaneRun:
     batch: int = 256
     steps: int = 3000
     seed: int = 0
-    samplers: Sequence[SamplerConfig] = (SamplerConfig("reverse"),)
+    samplers: Mapping[str, SamplerConfig] = field(default_factory=lambda: {"reverse": SamplerConfig("reverse")})
     chains: int = 1000
     recorded: int = 6
     normalised: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "samplers", tuple(self.samplers))
         if self.pair not in PAIRS:
             raise unknown("pair of the plane", self.pair, PAIRS)
         for name, least in (("batch", 1), ("steps", 1), ("chains", 2), ("recorded", 2)):
@@ -82,9 +82,8 @@ class PlaneRun:
             raise UserError(f"PlaneRun.seed is {self.seed!r}", "give a whole number from 0 to below 2**30")
         if self.model.shape != (2,):
             raise UserError(f"a model of the plane has points of shape {self.model.shape}", "set its shape to (2,)")
-        kinds = [one.kind for one in self.samplers]
-        if len({*kinds}) < len(kinds):
-            raise UserError(f"samplers are {', '.join(kinds)}", "give one of each kind at most")
+        if not self.samplers:
+            raise UserError("an experiment on the plane has no samplers", "give at least one by name")
 
     @property
     def recorded_levels(self) -> tuple[int, ...]:
@@ -98,7 +97,9 @@ def from_json(values: Mapping[str, Any]) -> PlaneRun:
     parts: dict[str, Any] = {
         "model": DiffusionConfig.from_json(values["model"]),
         "optimizer": from_plain(OptimizerConfig, values["optimizer"], "setting of an optimizer"),
-        "samplers": [from_plain(SamplerConfig, one, "setting of a sampler") for one in values["samplers"]],
+        "samplers": {
+            name: from_plain(SamplerConfig, one, "setting of a sampler") for name, one in values["samplers"].items()
+        },
     }
     return from_plain(PlaneRun, {**values, **parts}, "setting of an experiment on the plane")
 
@@ -111,7 +112,7 @@ class Program(NamedTuple):
         train: (state, component, rows int32 [S, B, 2]) to the next state and the mean loss.
         log_normalisers: the two models' parameters to what the parts of a mixture are divided by at each level, float32
             [2, T]: log of the integral of exp(-energy); zeros for other operations and where not `normalised`.
-        draw: by the sampler's kind: (key, the two models' parameters, their log normalisers [2, T]) to `Samples`.
+        draw: by the sampler's name: (key, the two models' parameters, their log normalisers [2, T]) to `Samples`.
     """
 
     start: Callable[[jax.Array], TrainState]
@@ -149,18 +150,18 @@ def program_of(run: PlaneRun) -> Program:
 
     no_params = jax.eval_shape(lambda: first_variables(run.model, jax.random.key(0))["params"])
     composed(run.pair, run.model, (no_params, no_params), jnp.zeros((2, run.model.schedule.levels)))  # or it refuses
-    wanted = run.normalised and run.model.has_energy and PAIRS[run.pair].operation == "mixture"
+    wanted = run.normalised and run.model.has_energy and PAIRS[run.pair].operation in MIXING
     one = jax.jit(lambda params: _log_normalisers(run.model, params))
 
     def log_normalisers(both: Sequence[Any]) -> jax.Array:
         return jnp.stack([one(params) for params in both]) if wanted else jnp.zeros((2, run.model.schedule.levels))
 
-    return Program(start, train, log_normalisers, {one.kind: drawing(one) for one in samplers_of(run)})
+    return Program(start, train, log_normalisers, {name: drawing(run.samplers[name]) for name in samplers_of(run)})
 
 
-def samplers_of(run: PlaneRun) -> tuple[SamplerConfig, ...]:
-    """The samplers that a run's model allows: those with a Metropolis test need energies."""
-    return tuple(one for one in run.samplers if run.model.has_energy or not one.tested)
+def samplers_of(run: PlaneRun) -> tuple[str, ...]:
+    """The names of the samplers that a run's model allows: those with a Metropolis test need energies."""
+    return tuple(name for name, one in run.samplers.items() if run.model.has_energy or not one.tested)
 
 
 def composed(pair: str, model: DiffusionConfig, params: Any, logs_2T: jax.Array) -> Density:
@@ -181,9 +182,11 @@ def composed(pair: str, model: DiffusionConfig, params: Any, logs_2T: jax.Array)
         return product((first, second))
     if operation == "negation":
         return negation(first, without=second, strength=STRENGTH)
-    if not model.has_energy:
+    if model.has_energy:
+        first, second = _divided(first, logs_2T[0]), _divided(second, logs_2T[1])
+    if operation == "mixture":
         return mixture((first, second))
-    return mixture([_divided(part, logs_T) for part, logs_T in zip((first, second), logs_2T, strict=True)])
+    return negation(first, without=mixture((second, first), (1.0 - BOUND, BOUND)), strength=BOUNDED_STRENGTH)
 
 
 def trained(run: PlaneRun, program: Program, which: int) -> tuple[Any, float]:

@@ -83,7 +83,8 @@ def draw_image(key: jax.Array, images: Images, held_out: jax.Array) -> tuple[jax
     trained = count - images.held_out
     first, many = jnp.where(held_out, trained, 0), jnp.where(held_out, images.held_out, trained)
     place = first + jax.random.randint(key, (), 0, many)
-    return as_point(images.x_MX[place]), jax.tree.map(lambda leaf: leaf[place], images.condition_M)
+    at = lambda leaf: jnp.asarray(leaf)[place]  # noqa: E731
+    return as_point(at(images.x_MX)), jax.tree.map(at, images.condition_M)
 
 
 def as_point(image: jax.Array) -> jax.Array:

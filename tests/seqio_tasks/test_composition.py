@@ -73,7 +73,7 @@ def test_several_objects_and_classes(tmp_path: Path) -> None:
         ({"coords_labels": np.zeros((COUNT, 5))}, f"has positions float64 [{COUNT}, 5], not float [M, 2]"),
         ({"coords_labels": np.full((COUNT, 2), np.nan)}, "has positions float64"),
         ({"coords_labels": np.zeros((COUNT, 2), int)}, f"has labels int64 [{COUNT}, 2], not classes from 0"),
-        ({"coords_labels": np.array([None] * COUNT)}, "is no .npz file of plain arrays: Object arrays cannot be loaded"),
+        ({"coords_labels": np.array([None] * COUNT)}, "is no .npz file of plain arrays: Object arrays cannot be"),
     ],
 )  # fmt: skip
 def test_other_files_are_refused(tmp_path: Path, changed: dict[str, Any], words: str) -> None:
@@ -91,7 +91,7 @@ def test_damaged_and_missing_files_are_refused(tmp_path: Path) -> None:
         path.write_bytes(data)
         with pytest.raises(UserError, match=r"is no \.npz file of plain arrays"):
             clevr_store(str(path))
-    with pytest.raises(UserError, match="is no file; give the .npz file of CLEVR positions"):
+    with pytest.raises(UserError, match=r"is no file; give the \.npz file of CLEVR positions"):
         clevr_store(str(tmp_path / "none.npz"))
 
 
@@ -106,7 +106,7 @@ def test_digits_are_resident() -> None:
     with pytest.raises(UserError, match="images of digits are asked for as"):
         resident_images("digits", (64,))
     check_classes("digits", images.condition_M, 10)
-    with pytest.raises(UserError, match="digits has a label 7, not 0 to 6; raise model.condition.size"):
+    with pytest.raises(UserError, match="digits has a label 7, not 0 to 6; raise model"):
         check_classes("digits", np.array([1, 7, 2]), 7)
 
 
@@ -130,15 +130,16 @@ def test_seqios_rows_are_the_trainers() -> None:
     check_rows(taken(resumed), {"targets": rows_of(5, 7, 13)})
     for host in range(3):
         check_rows(taken(resumed, shard_info=seqio.ShardInfo(host, 3)), {"targets": rows_of(5, 7, 13)[host::3]})
-    for wrong, words in (({"rows": 7}, "rows is 7, not above first_row=7"), ({"rows": 9, "seed": -1}, "seed is -1")):
-        with pytest.raises(UserError, match=words):
-            add_diffusion_task("ring", **{"seed": 0, "first_row": 7, **wrong})
+    with pytest.raises(UserError, match="rows is 7, not above first_row=7"):
+        add_diffusion_task("ring", seed=0, first_row=7, rows=7)
+    with pytest.raises(UserError, match="seed is -1; give 0 or more"):
+        add_diffusion_task("ring", seed=-1, rows=7)
 
 
 @pytest.mark.parametrize("conditioned", [True, False])
 def test_seqios_rows_bring_their_images(tmp_path: Path, conditioned: bool) -> None:
     store = clevr_store(saved(tmp_path, clevr_arrays()))
-    task = add_diffusion_task("clevr", seed=1, rows=50, store=store, conditioned=conditioned)
+    task = add_diffusion_task("clevr", seed=1, rows=50, store=store, conditioned=conditioned, held_out=5)
 
     def due(rows: np.ndarray) -> dict[str, np.ndarray]:
         return {name: array for name, array in store.rows(rows).items() if conditioned or name != "condition"}
@@ -146,7 +147,7 @@ def test_seqios_rows_bring_their_images(tmp_path: Path, conditioned: bool) -> No
     rows = rows_of(1, 0, 50)
     check_rows(taken(task), due(rows))
     check_rows(taken(task, shard_info=seqio.ShardInfo(1, 3)), due(rows[1::3]))
-    check_rows(taken(task, "held_out")[:5], due(held_out_rows(5)))
+    check_rows(taken(task, "held_out"), due(held_out_rows(5)))
     dataset = seqio.get_dataset(
         task.name,
         task_feature_lengths={"targets": 2},
@@ -212,7 +213,7 @@ def test_tfds_of_other_files_or_none_is_refused(
     monkeypatch.setenv("TFDS_DATA_DIR", prepared("LittleRecords", "tfrecord"))
     for name, words in (
         ("little_records", "tfds:little_records cannot be read by number"),
-        ("no_such_data", "TensorFlow Datasets has no no_such_data"),
+        ("no_such_data", "TensorFlow Datasets cannot find no_such_data: "),
         ("mnist", "tfds:mnist is not prepared in "),
         ("imagenet_resized/64x64", "tfds:imagenet_resized/64x64 is not prepared in "),
     ):

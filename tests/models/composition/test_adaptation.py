@@ -23,7 +23,7 @@ def drawn_by(key: jax.Array, config: SamplerConfig) -> Samples:
     ("config", "worst"),
     [
         (SamplerConfig(kind="mala", step_size=1e-4, target_acceptance=0.57), 0.1),  # a thousandth of the first level's
-        (SamplerConfig(kind="hmc", step_size=30.0, target_acceptance=0.7), 0.1),  # thirty times too large
+        pytest.param(SamplerConfig(kind="hmc", step_size=30.0, target_acceptance=0.7), 0.1, marks=pytest.mark.slow),
     ],
 )
 def test_every_level_accepts_what_it_should(config: SamplerConfig, worst: float) -> None:

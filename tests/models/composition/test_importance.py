@@ -62,15 +62,14 @@ def test_weights_begin_at_the_first_level_with_first_points() -> None:
 
 
 def test_a_dead_chain_weighs_nothing_and_is_not_drawn() -> None:
-    density = gaussian(np.array([0.3]), 0.4, SCHEDULE)
+    density = gaussian(np.array([0.3]), 0.4, NoiseSchedule(levels=4))
     first_NX = jax.random.normal(jax.random.key(1), (40, 1)).at[3].set(jnp.nan)
     config = SamplerConfig(kind="mala", step_size=0.1, scaling="noise_variance", steps=2, weighted=True)
-    found = sample(jax.random.key(0), density, config, 40, first=first_NX)
+    draw = jax.jit(lambda key, config: sample(key, density, config, 40, first=first_NX), static_argnums=1)
+    found = draw(jax.random.key(0), config)
     assert found.log_weights_N is not None
     assert np.flatnonzero(np.isneginf(found.log_weights_N)).tolist() == [3]
-    again = sample(
-        jax.random.key(0), density, SamplerConfig(kind="mala", weighted=True, resample=1.0), 40, first=first_NX
-    )
+    again = draw(jax.random.key(0), SamplerConfig(kind="mala", weighted=True, resample=1.0))
     assert np.all(again.finite_N)  # others took its place
     assert np.all(np.isfinite(again.x_NX))
 

@@ -188,6 +188,7 @@ OWN_TESTS = {  # those that another test launches, with data of their own or non
     "gin/t5x/equal_info_tiny.gin": "test_launch.py",
     "gin/t5x/rest_em_tiny.gin": "test_rest_em.py",
     "gin/t5x/in_context_tiny.gin": "test_in_context.py",
+    "gin/t5x/composition_tiny.gin": "test_composition.py",
 }
 
 

@@ -174,7 +174,11 @@ def test_the_kind_of_a_run_is_what_its_files_bind() -> None:
         == {name for name in kinds if "in_context" in name}
         != set()
     )
-    assert set(kinds.values()) == {("TrainConfig", "language_model_job"), ("MetaTrainConfig", "in_context_job")}
+    assert set(kinds.values()) == {
+        ("TrainConfig", "language_model_job"),
+        ("MetaTrainConfig", "in_context_job"),
+        ("DiffusionTrainConfig", "diffusion_job"),
+    }
     assert kind_of_run("")[0].__name__ == "TrainConfig"
 
 
