@@ -71,7 +71,7 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
     if input:
         raise UserError(
             f"composition reads no --input (got {input[0]})",
-            "leave it out; images of your own are trained on by python -m workflows.train and gin/train/composition*.gin",
+            "leave it out; python -m workflows.train with gin/train/composition*.gin trains on images of your own",
         )
     PLANE.prepare()  # before this process's first program, which may be a training's
     settings = settings or Settings(PlaneGrid())

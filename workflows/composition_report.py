@@ -54,21 +54,21 @@ def _plane(page: Page, grid: PlaneGrid, directory: str) -> dict[str, Any]:
     page.section(
         "On the plane",
         "Two models are trained and composed, and the exact composition is known. Samples of each sampler are held"
-        " against it. The log-likelihood alone ranks wrong samplers best: one that is too concentrated beats the truth.",
+        " against it. The log-likelihood alone would rank samples that are too concentrated above the truth itself.",
     )
     page.picture(composition_plane_pictures.errors(rows), "Relative error of the samples' covariance, by sampler.")
     shown = [name for name in SHOWN_MEASURES if name in rows[0].values]
+    lines = []
+    for row in rows:
+        values = ["-"] * len(shown) if row.refused else [row.mean(name) for name in shown]
+        lines.append([row.pair, row.form, row.sampler, *values, row.evaluations or "-"])
     page.table(
         ["pair", "model", "sampler", *[SHOWN_MEASURES[name] for name in shown], "scores a chain"],
-        [
-            [row.pair, row.form, row.sampler, *([row.mean(name) for name in shown] if not row.refused else ["-"] * len(shown)),
-             row.evaluations or "-"]
-            for row in rows
-        ],
+        lines,
         ours=[row.tested for row in rows],
         caption=f"Means over {len(grid.seeds)} seeds; {EXACT}: draws from the truth itself; -: refused, as mixtures and"
         " Metropolis tests need energies. Bold: with a Metropolis test.",
-    )  # fmt: skip
+    )
     for pair in grid.pairs:
         page.picture(composition_plane_pictures.clouds(found, pair), f"{pair}: samples over the true density.")
         form = next((one for one in grid.forms if one != "score"), grid.forms[0])

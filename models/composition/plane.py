@@ -9,12 +9,13 @@ The notebook's negation has no end: under any noise, 1 / inner_box^0.3 grows bey
 and the quotient of noised densities lies outside the box's corners. `frame` bounds what is divided by with a mixture,
 so that far from the inner box the quotient is the box alone; it is three operations nested, and needs energies.
 
-Components are the notebook's: a ring of eight Gaussians, and uniform densities with hard edges. All edges lie between
-cells of the grid, so that compositions on it are exact but for the ring's curve within a cell. What annealed samplers
-end at is level 0, which has a little noise: a `Truth` is the composed density with that noise, which also gives it a
-log density everywhere. All in float64 on the host but for `draw`. N points, G cells of an axis.
+Components are the notebook's: a ring of eight Gaussians, and uniform densities with hard edges. Annealed samplers end at
+level 0, which has a little noise: there a `Truth` is the composition of the components with that noise, each in closed
+form, on a fine grid. Of the notebook's negation it is the noised frame that is meant. All in float64 on the host but for
+`draw`. N points, G cells of an axis.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import ndimage
+from scipy.special import ndtr
 
 from shammie.errors import unknown
 
@@ -38,7 +40,7 @@ COMPONENTS = ("ring", *BOXES)
 STRENGTH = 0.3  # of the notebook's negation
 BOUNDED_STRENGTH, BOUND = 1.0, 0.1  # of the bounded one, and the box's share of what is divided by
 HALF_WIDTH = 1.5  # of the window that the grid covers
-CELLS = 1200  # of an axis: 0.0025 wide each
+CELLS = 1200  # of an axis: 0.0025 wide each; all edges of boxes lie between cells
 LOWEST = -20.0  # nats, of points where the truth has next to nothing: else one stray point would outweigh all others
 
 
@@ -117,22 +119,36 @@ def _ring_means() -> np.ndarray:
     return RING_RADIUS * np.stack([np.cos(angles_K), np.sin(angles_K)], axis=1)
 
 
-def density_on_grid(name: str) -> np.ndarray:
-    """A component's density at the cells' centres, float64 [G, G], x first.
+def density_on_grid(name: str, signal: float = 1.0, noise: float = 0.0) -> np.ndarray:
+    """The density of signal * x + noise * z at the cells' centres, x of a component; float64 [G, G], x first.
+
+    Args:
+        name: one of `COMPONENTS`.
+        signal: sqrt(abar) of a level.
+        noise: sqrt(1 - abar) of it.
 
     Raises:
         UserError: no such component.
     """
     if name not in COMPONENTS:
         raise unknown("component of the plane", name, COMPONENTS)
-    at_G = centres()
     if name in BOXES:
         low_x, high_x, low_y, high_y = BOXES[name]
-        within_GG = np.outer((low_x < at_G) & (at_G < high_x), (low_y < at_G) & (at_G < high_y))
-        return within_GG / ((high_x - low_x) * (high_y - low_y))
-    x_GK, y_GK = (np.exp(-0.5 * ((at_G[:, None] - means_K) / RING_DEVIATION) ** 2) for means_K in _ring_means().T)
-    total_GG = x_GK @ y_GK.T
-    return total_GG / (RING_MODES * 2.0 * np.pi * RING_DEVIATION**2)
+        return np.outer(_uniform(low_x, high_x, signal, noise), _uniform(low_y, high_y, signal, noise))
+    at_G, variance = centres(), signal**2 * RING_DEVIATION**2 + noise**2
+    x_GK, y_GK = (np.exp(-((at_G[:, None] - signal * means_K) ** 2) / (2 * variance)) for means_K in _ring_means().T)
+    return x_GK @ y_GK.T / (RING_MODES * 2.0 * np.pi * variance)
+
+
+def _uniform(low: float, high: float, signal: float, noise: float) -> np.ndarray:
+    """The density of noised uniform numbers at the cells' centres; float64 [G]."""
+    at_G = centres()
+    if noise == 0.0:
+        share_G = (signal * low < at_G) & (at_G < signal * high)
+    else:  # from the middle outwards, on the side where the normal's tail is thin: no difference of two numbers near 1
+        away_G, half = np.abs(at_G - signal * (low + high) / 2.0), signal * (high - low) / 2.0
+        share_G = ndtr((half - away_G) / noise) - ndtr((-half - away_G) / noise)
+    return share_G / (signal * (high - low))
 
 
 def centres() -> np.ndarray:
@@ -140,52 +156,58 @@ def centres() -> np.ndarray:
     return (np.arange(CELLS) + 0.5) * _cell() - HALF_WIDTH
 
 
-def composed_on_grid(pair: str) -> np.ndarray:
-    """The probability of each cell under an exact composition without noise; float64 [G, G], its sum is 1.
+def composed_on_grid(pair: str, signal: float = 1.0, noise: float = 0.0) -> np.ndarray:
+    """The probability of each cell under an exact composition of noised components; float64 [G, G], its sum is 1.
 
-    A negation by hard edges is its limit: where the second component has no density at all, any power of it leaves
-    nothing elsewhere.
+    The notebook's negation is its limit without noise, noised afterwards: where the second component has no density at
+    all, any power of it leaves nothing elsewhere.
+
+    Args:
+        pair: one of `PAIRS`.
+        signal: sqrt(abar) of a level.
+        noise: sqrt(1 - abar) of it.
 
     Raises:
         UserError: no such pair.
     """
     if pair not in PAIRS:
         raise unknown("pair of the plane", pair, PAIRS)
-    operation, (first, second) = PAIRS[pair]
-    first_GG, second_GG = density_on_grid(first), density_on_grid(second)
+    operation, names = PAIRS[pair]
+    first_GG, second_GG = (density_on_grid(name, signal, noise) for name in names)
     if operation == "product":
         composed_GG = first_GG * second_GG
     elif operation == "mixture":
         composed_GG = 0.5 * first_GG + 0.5 * second_GG
-    elif operation == "negation":
-        composed_GG = np.where(second_GG > 0, 0.0, first_GG ** (1.0 + STRENGTH))
+    elif operation == "negation":  # the box where the inner one, which lies within, is not
+        composed_GG = np.maximum(_area(names[0]) * first_GG - _area(names[1]) * second_GG, 0.0)
     else:
         by_GG = (1.0 - BOUND) * second_GG + BOUND * first_GG
-        powers_GG = first_GG ** (1.0 + BOUNDED_STRENGTH), by_GG**BOUNDED_STRENGTH
-        composed_GG = np.divide(*powers_GG, out=np.zeros_like(first_GG), where=first_GG > 0)
+        ratio_GG = np.divide(first_GG, by_GG, out=np.zeros_like(first_GG), where=first_GG > 0)
+        composed_GG = first_GG * ratio_GG**BOUNDED_STRENGTH
     return composed_GG / composed_GG.sum()
+
+
+def _area(box: str) -> float:
+    low_x, high_x, low_y, high_y = BOXES[box]
+    return (high_x - low_x) * (high_y - low_y)
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What perfect samplers of perfect models would draw from at a level: signal * x + noise * z, x composed exactly.
-
-    Noise does not commute with products and negations; at level 0 it is so faint that this hardly matters (for the
-    product the deviation along x is the same to 1e-6).
+    """A density on the plane, by its cells: what perfect samplers of perfect models would draw from at a level.
 
     Attributes:
         pair: one of `PAIRS`.
-        clean_GG: the probability of each cell without noise.
-        log_density_GG: log of the noised density at the cells' centres, at least `LOWEST`.
-        signal: sqrt(abar) of the level; 1 without noise.
-        noise: sqrt(1 - abar) of the level.
+        probability_GG: of each cell, x first.
     """
 
     pair: str
-    clean_GG: np.ndarray
-    log_density_GG: np.ndarray
-    signal: float
-    noise: float
+    probability_GG: np.ndarray
+
+    @functools.cached_property
+    def log_density_GG(self) -> np.ndarray:
+        """At the cells' centres, at least `LOWEST`; float64 [G, G]."""
+        return np.log(np.maximum(self.probability_GG / _cell() ** 2, np.exp(LOWEST)))
 
     def log_density(self, x_ND: np.ndarray) -> np.ndarray:
         """Log density of points, in nats; float64 [N], at least `LOWEST`.
@@ -199,21 +221,18 @@ class Truth:
     def sample(self, seed: int, count: int) -> np.ndarray:
         """Exact draws, by the inverse of the cells' distribution; float64 [count, 2]."""
         generator = np.random.default_rng(seed)
-        cumulative = np.cumsum(self.clean_GG.ravel())
+        cumulative = np.cumsum(self.probability_GG.ravel())
         cells = np.searchsorted(cumulative, generator.uniform(0.0, cumulative[-1], count), side="right")
-        places_ND = np.stack(np.unravel_index(cells, self.clean_GG.shape), axis=1)
-        clean_ND = (places_ND + generator.uniform(size=(count, 2))) * _cell() - HALF_WIDTH
-        return self.signal * clean_ND + self.noise * generator.standard_normal((count, 2))
+        places_ND = np.stack(np.unravel_index(cells, self.probability_GG.shape), axis=1)
+        return (places_ND + generator.uniform(size=(count, 2))) * _cell() - HALF_WIDTH
 
     def covariance(self) -> np.ndarray:
         """Of the points, exactly; float64 [2, 2]."""
-        at_G = centres()
-        x, y = self.clean_GG.sum(axis=1), self.clean_GG.sum(axis=0)
-        mean_D = np.array([x @ at_G, y @ at_G])
-        second_DD = np.array([[x @ at_G**2, at_G @ self.clean_GG @ at_G], [0.0, y @ at_G**2]])
-        second_DD[1, 0] = second_DD[0, 1]
-        within = _cell() ** 2 / 12.0
-        return self.signal**2 * (second_DD - np.outer(mean_D, mean_D) + within * np.eye(2)) + self.noise**2 * np.eye(2)
+        at_G, (x_G, y_G) = centres(), (self.probability_GG.sum(axis=axis) for axis in (1, 0))
+        mean_D = np.array([x_G @ at_G, y_G @ at_G])
+        both = at_G @ self.probability_GG @ at_G
+        second_DD = np.array([[x_G @ at_G**2, both], [both, y_G @ at_G**2]])
+        return second_DD - np.outer(mean_D, mean_D) + _cell() ** 2 / 12.0 * np.eye(2)
 
 
 def truth(pair: str, signal: float = 1.0, noise: float = 0.0) -> Truth:
@@ -222,20 +241,12 @@ def truth(pair: str, signal: float = 1.0, noise: float = 0.0) -> Truth:
     Args:
         pair: one of `PAIRS`.
         signal: sqrt(abar) of the level that samplers end at (`NoiseSchedule.signal`), about 1.
-        noise: sqrt(1 - abar) of it; 0 for the clean density, whose log is `LOWEST` beyond its edges.
+        noise: sqrt(1 - abar) of it, so little that the window holds it; 0 for the clean density.
 
     Raises:
         UserError: no such pair.
     """
-    clean_GG = composed_on_grid(pair)
-    # the noised density at y is that of the grid, blurred by noise / signal, at y / signal
-    blurred_GG = ndimage.gaussian_filter(clean_GG, noise / (signal * _cell()), mode="constant", truncate=8.0)
-    density_GG = blurred_GG / (_cell() * signal) ** 2
-    if signal != 1.0:
-        places = (np.stack(np.meshgrid(centres(), centres(), indexing="ij")) / signal + HALF_WIDTH) / _cell() - 0.5
-        density_GG = ndimage.map_coordinates(density_GG, places, order=1, mode="constant")
-    log_density_GG = np.log(np.maximum(density_GG, np.exp(LOWEST)))
-    return Truth(pair, clean_GG, log_density_GG, signal, noise)
+    return Truth(pair, composed_on_grid(pair, signal, noise))
 
 
 def _cell() -> float:
