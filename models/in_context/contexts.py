@@ -22,7 +22,9 @@ class Contexts(NamedTuple):
     labels_BN: jax.Array
 
 
-def contexts_of(mixture: Mixture, bank: Bank, rows_B3: jax.Array, *, examples: int, classes: int) -> Contexts:
+def contexts_of(
+    mixture: Mixture, bank: Bank, rows_B3: jax.Array, *, examples: int, classes: int, projection: str = ""
+) -> Contexts:
     """The contexts of some rows; within a compiled function, once `check_bank` has passed.
 
     Args:
@@ -31,6 +33,8 @@ def contexts_of(mixture: Mixture, bank: Bank, rows_B3: jax.Array, *, examples: i
         rows_B3: int32 [B, 3], of `tasks.rows_of`.
         examples: N.
         classes: C, of the learner; labels are drawn from all of them.
+        projection: of all distributions that these rows are of; "" where they differ: each context then pays for all
+            kinds of the mixture, and a rotation is a QR decomposition.
     """
     told = mixture.distributions
     features, base_classes = bank.x_MF.shape[1], bank.count_DK.shape[1]
@@ -42,8 +46,8 @@ def contexts_of(mixture: Mixture, bank: Bank, rows_B3: jax.Array, *, examples: i
         of([np.float32(one.label_noise) for one in told]),
     )
     permute_D, repeat_D = of([one.permute for one in told]), of([one.repeat for one in told])
-    kinds = sorted({one.projection for one in told})
-    kind_D = of([kinds.index(one.projection) for one in told])
+    kinds = [projection] if projection else sorted({one.projection for one in told})
+    kind_D = of([kinds.index(one.projection) if one.projection in kinds else -1 for one in told])
     has_D = jnp.sum(bank.count_DK > 0, axis=1)
     most_D = jnp.where(of([one.classes for one in told]) > 0, of([one.classes for one in told]), has_D)
     fewest_D = jnp.where(of([one.fewest_classes for one in told]) > 0, of([one.fewest_classes for one in told]), most_D)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from models.in_context.base_data import Bank
@@ -77,6 +78,7 @@ def judge(
     """The function from parameters, data sets and `judged_rows` to accuracy and mean nats, float32 [E, N] each.
 
     The data sets are those of the evaluations, in their order, each of its split: a bank that `check_judges` has seen.
+    Rotations are made for the evaluations alone that ask for them.
 
     Args:
         network: of `learner.network_of`.
@@ -84,12 +86,21 @@ def judge(
     """
     sizes: Any = {"examples": network.config.examples, "classes": network.config.classes}
     mixture = Mixture([one.distribution for one in evaluations])
+    kinds = sorted({one.distribution.projection for one in evaluations})
+    kind_E = np.array([kinds.index(one.distribution.projection) for one in evaluations])
 
     def scores(params: Any, bank: Bank, rows_ER3: jax.Array) -> tuple[jax.Array, jax.Array]:
         count = rows_ER3.shape[1]
-        parts = rows_ER3.reshape(-1, min(SCORED_AT_ONCE, count), 3)
-        one = lambda rows: position_scores(network, params, contexts_of(mixture, bank, rows, **sizes))  # noqa: E731
-        found = jax.lax.map(one, parts)
+        size = min(SCORED_AT_ONCE, count)
+        if count % size:
+            raise UserError(f"{count} contexts of each evaluation", f"give a multiple of {SCORED_AT_ONCE}")
+
+        def one(rows_B3: jax.Array) -> tuple[jax.Array, jax.Array]:
+            make = [lambda rows, of=kind: contexts_of(mixture, bank, rows, projection=of, **sizes) for kind in kinds]
+            contexts = jax.lax.switch(jnp.asarray(kind_E)[rows_B3[0, 0]], make, rows_B3)  # all are of one evaluation
+            return position_scores(network, params, contexts)
+
+        found = jax.lax.map(one, rows_ER3.reshape(-1, size, 3))
         by_evaluation = lambda x: x.reshape(len(evaluations), -1, x.shape[-1]).mean(axis=1)  # noqa: E731
         return by_evaluation(found[0]), by_evaluation(found[1])
 
