@@ -137,19 +137,21 @@ def _draw(key: jax.Array, count: jax.Array, examples: int, repeat: jax.Array) ->
 
     They are the first N of a shuffle (Fisher and Yates: step i exchanges place i with one from i on), without its loop:
     what step i draws is where the last step before it that drew the same place left its own content, and that came
-    from the last step that drew that one, and so on; such chains are followed by doubling.
+    from the last step that drew that one, and so on; such chains are followed by doubling. `count * examples` must be
+    below 2**32.
     """
     step_N = jnp.arange(examples)
     low_N = jnp.where(repeat, 0, step_N)
     drawn_N = low_N + (jax.random.uniform(key, (examples,)) * (count - low_N)).astype(jnp.int32)
     drawn_N = jnp.minimum(drawn_N, count - 1)
 
-    def last_to_draw(place_N: jax.Array) -> jax.Array:
-        """The last step before each that drew a place, -1 where none did; int32 [N]."""
-        did_NN = (drawn_N[:, None] == place_N[None, :]) & (step_N[:, None] < step_N[None, :])
-        return jnp.max(jnp.where(did_NN, step_N[:, None], -1), axis=0)
-
-    same_N, before_N = last_to_draw(drawn_N), last_to_draw(step_N)
+    # the last step before each that drew the same place: its neighbour in the order of places, then of steps
+    both_N = jnp.sort(drawn_N.astype(jnp.uint32) * examples + step_N.astype(jnp.uint32))  # one number sorts faster
+    sorted_N, at_N = both_N // examples, (both_N % examples).astype(jnp.int32)
+    neighbour_N = jnp.where(sorted_N[1:] == sorted_N[:-1], at_N[:-1], -1)
+    same_N = jnp.full(examples, -1).at[at_N[1:]].set(neighbour_N)
+    # and that drew its own place; others draw places from their own on
+    before_N = jnp.full(examples, -1).at[jnp.where(drawn_N > step_N, drawn_N, examples)].max(step_N, mode="drop")
     origin_N = jnp.where(before_N < 0, step_N, before_N)  # whose content a step found in its own place
     for _ in range((examples - 1).bit_length()):
         origin_N = origin_N[origin_N]
