@@ -4,15 +4,17 @@ import functools
 import hashlib
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from models.in_context.base_data import Bank, Examples, bank_of
 from seqio_tasks.image_data import gaussian_data, load_images, standardized, with_moments
-from seqio_tasks.synthetic_tables import synthetic_table
-from shammie.errors import UserError
+from seqio_tasks.synthetic_tables import OUTLIER, synthetic_table
+from shammie.errors import UserError, unknown
 
-RANDOM, TABLE = "random", "table:"
+RANDOM, TABLE, SKLEARN = "random", "table:", "sklearn:"
+SKLEARN_TABLES = ("iris", "wine", "breast_cancer")  # those whose rows are enough for a context, and have classes
 RANDOM_CLASSES = 10
 
 
@@ -22,21 +24,24 @@ def examples_of(name: str, split: str, features: int) -> Examples:
 
     Args:
         name: what `image_data.load_images` takes, or "random": one Gaussian vector a class, the paper's data set that
-            nothing but memory can label; "table:NUMBER": `synthetic_tables.synthetic_table`, the same in both splits.
-        split: "train" or "test"; the random set is the same in both.
+            nothing but memory can label; "table:NUMBER": `synthetic_tables.synthetic_table`; "sklearn:NAME": one of
+            SKLEARN_TABLES, each feature standardised by itself and zeros added, as in a synthetic table.
+        split: "train" or "test"; the random set and tables are the same in both.
         features: F; images become square ones of so many numbers, grey unless F is three times a square.
 
     Returns:
         float32 [M, F] and int32 [M].
 
     Raises:
-        UserError: no such data, or F that makes no square image.
+        UserError: no such data, F that makes no square image, or F below a table's.
     """
     if name == RANDOM:
         images = gaussian_data(RANDOM_CLASSES, 1, features, seed=0)
         return Examples(images.flat, images.labels)
     if name.startswith(TABLE) and (number := name.removeprefix(TABLE)).isdigit():
         return synthetic_table(int(number), features)
+    if name.startswith(SKLEARN):
+        return _sklearn_table(name.removeprefix(SKLEARN), features)
     pixels, channels = _image_shape(features)
     load = functools.partial(load_images, name, pixels=pixels, channels=channels)
     train = load("train")
@@ -56,6 +61,21 @@ def digest_of(name: str, split: str, features: int) -> str:
     told.update(np.ascontiguousarray(x_MF).tobytes())
     told.update(np.ascontiguousarray(labels_M.astype(np.int32)).tobytes())
     return told.hexdigest()
+
+
+def _sklearn_table(name: str, features: int) -> Examples:
+    if name not in SKLEARN_TABLES:
+        raise unknown("table of scikit-learn", name, SKLEARN_TABLES)
+    from sklearn import datasets
+
+    found: Any = getattr(datasets, f"load_{name}")()
+    used = found.data.shape[1]
+    if used > features:
+        raise UserError(f"{SKLEARN}{name} has {used} features, but contexts {features}", "raise LearnerConfig.features")
+    x_MF = (found.data - found.data.mean(axis=0)) / found.data.std(axis=0)
+    padded_MF = np.zeros((len(x_MF), features), np.float32)
+    padded_MF[:, :used] = np.clip(x_MF, -OUTLIER, OUTLIER) * np.sqrt(features / used)
+    return Examples(padded_MF, found.target.astype(np.int32))
 
 
 def _image_shape(features: int) -> tuple[int, int]:

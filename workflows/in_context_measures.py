@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from models.in_context.learner_config import LearnerConfig
 from models.in_context.meta_training import MetaTraining, from_json
 from models.in_context.objective import last_positions
 from workflows.in_context_settings import SEEN, UNSEEN, Grid, Settings
@@ -46,6 +47,11 @@ class Found:
     def improvement(self, name: str) -> float:
         """Accuracy after the full context less that of the first example (the paper's within-sequence improvement)."""
         return self.last(name) - float(self.accuracy[name][-1, 0])
+
+    @property
+    def met(self) -> bool:
+        """Whether its seen tasks are those that it met."""
+        return any(one.met for one in self.training.evaluations if one.name == SEEN)
 
     @property
     def phase(self) -> Phase:
@@ -122,12 +128,46 @@ def baselines_of(table: pa.Table) -> dict[tuple[str, str, int], np.ndarray]:
     return out
 
 
-def over_seeds(found: Sequence[Found]) -> dict[tuple[Any, int, str], list[Found]]:
+def over_seeds(found: Sequence[Found]) -> dict[tuple[LearnerConfig, int, str], list[Found]]:
     """The seeds of each (learner, tasks, recipe), in the order of their first."""
-    out: dict[tuple[Any, int, str], list[Found]] = {}
+    out: dict[tuple[LearnerConfig, int, str], list[Found]] = {}
     for one in found:
         out.setdefault((one.training.learner, one.tasks, one.recipe), []).append(one)
     return out
+
+
+def word(learner: LearnerConfig) -> str:
+    """A learner in short: its kind, and the width or what stands for it."""
+    size = {"vsml": learner.head_width, "maml": learner.mlp_width}.get(learner.kind, learner.width)
+    return f"{learner.kind}_{size}"
+
+
+def words_of(learners: Sequence[LearnerConfig]) -> dict[LearnerConfig, str]:
+    """A word of its own for each learner: `word`, and where others have the same, all that they differ in."""
+    alike: dict[str, list[LearnerConfig]] = {}
+    for one in dict.fromkeys(learners):
+        alike.setdefault(word(one), []).append(one)
+    out = {}
+    for name, group in alike.items():
+        differ = [one.name for one in fields(LearnerConfig) if len({getattr(each, one.name) for each in group}) > 1]
+        for one in group:
+            out[one] = "_".join([name, *(_told(field, getattr(one, field)) for field in differ)])
+    return {one: out[one] for one in dict.fromkeys(learners)}
+
+
+def labels_of(found: Sequence[Found]) -> dict[tuple[LearnerConfig, int, str], str]:
+    """What tells each row of `over_seeds` from the others, for people: of learner, tasks, recipe those that differ."""
+    rows = over_seeds(found)
+    words = words_of([learner for learner, _, _ in rows])
+    told = [(words[learner], f"{shown_tasks(tasks)} tasks", recipe) for learner, tasks, recipe in rows]
+    differ = [place for place in range(3) if len({one[place] for one in told}) > 1] or [0]
+    return {row: ", ".join(one[place] for place in differ) for row, one in zip(rows, told, strict=True)}
+
+
+def _told(field: str, value: object) -> str:
+    if isinstance(value, bool):
+        return field if value else f"not_{field}"
+    return f"{field}_{value}"
 
 
 def half_way(nearest_N: np.ndarray, classes: int) -> float:

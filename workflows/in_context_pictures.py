@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from workflows.in_context_measures import Found, full_context, over_seeds, shown_tasks
+from workflows.in_context_measures import Found, full_context, labels_of, over_seeds, shown_tasks, words_of
 from workflows.in_context_settings import SEEN, UNSEEN
 from workflows.report import new_figure
 
@@ -20,20 +20,22 @@ PHASES = {
 
 
 def phase_map(found: Sequence[Found], recipe: str) -> Any:
-    """Two heat maps of width against tasks, seen and unseen accuracy; each cell's phase is written in the first."""
+    """Two heat maps of learners, by width, against tasks: accuracy on seen and on unseen tasks, in per cent."""
     import matplotlib.pyplot as plt
 
     kept = [one for one in found if one.recipe == recipe]
-    widths = sorted({one.training.learner.width for one in kept})
+    words = words_of([one.training.learner for one in kept])
+    learners = sorted(words, key=lambda one: one.width)
+    own_width = len({one.width for one in learners}) == len(learners)
     tasks = _in_order({one.tasks for one in kept})
-    figure, _ = new_figure(9.0, 0.42 * len(widths) + 1.6)
+    figure, _ = new_figure(9.0, 0.42 * len(learners) + 1.6)
     figure.clear()
     image: Any = None
     for place, (name, title) in enumerate(((SEEN, "seen tasks"), (UNSEEN, "unseen tasks"))):
         axes = figure.add_subplot(1, 2, place + 1)
-        values = np.full((len(widths), len(tasks)), np.nan)
+        values = np.full((len(learners), len(tasks)), np.nan)
         for group in over_seeds(kept).values():
-            at = widths.index(group[0].training.learner.width), tasks.index(group[0].tasks)
+            at = learners.index(group[0].training.learner), tasks.index(group[0].tasks)
             values[at] = np.mean([one.last(name) for one in group])
         image = axes.imshow(values, vmin=0, vmax=1, cmap="YlGnBu", aspect="auto", origin="lower")
         for (row, column), value in np.ndenumerate(values):
@@ -41,21 +43,25 @@ def phase_map(found: Sequence[Found], recipe: str) -> Any:
                 ink = "white" if value > 0.55 else "#1c2024"
                 axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8, color=ink)
         axes.set_xticks(range(len(tasks)), [shown_tasks(one) for one in tasks])
-        axes.set_yticks(range(len(widths)), [str(one) for one in widths])
-        axes.set(title=title, xlabel="tasks in meta-training", ylabel="width" if not place else "")
+        names = [str(one.width) if own_width else words[one] for one in learners]
+        axes.set_yticks(range(len(learners)), names if own_width or not place else [""] * len(names))
+        axes.set(title=title, xlabel="tasks in meta-training", ylabel="" if place or not own_width else "width")
     plt.colorbar(image, ax=figure.axes, label="accuracy after the full context", shrink=0.9)
     return figure
 
 
-def phases_against(found: Sequence[Found], label: str, rows: Sequence[str]) -> Any:
-    """A map of phases: one row for each recipe, in the given order; tasks along it."""
+def phases_against(found: Sequence[Found]) -> Any:
+    """A map of phases: one row for each recipe, and for each learner where there are several; tasks along it."""
     from matplotlib.patches import Patch
 
     tasks = _in_order({one.tasks for one in found})
+    words = words_of([one.training.learner for one in found])
+    named = lambda one: one.recipe if len(words) == 1 else f"{words[one.training.learner]}, {one.recipe}"  # noqa: E731
+    rows = list(dict.fromkeys(map(named, found)))
     figure, axes = new_figure(9.0, 0.4 * len(rows) + 1.2)
     for group in over_seeds(found).values():
         one = group[0]
-        at = tasks.index(one.tasks), rows.index(one.recipe)
+        at = tasks.index(one.tasks), rows.index(named(one))
         names = [each.phase for each in group]
         phase = max(names, key=names.count)
         axes.add_patch(_square(at, PHASES[phase]))
@@ -63,7 +69,7 @@ def phases_against(found: Sequence[Found], label: str, rows: Sequence[str]) -> A
         axes.text(
             *at, text, ha="center", va="center", fontsize=8, color="white" if phase == "generalises" else "#1c2024"
         )
-    axes.set(xlim=(-0.5, len(tasks) - 0.5), ylim=(-0.5, len(rows) - 0.5), xlabel="tasks in meta-training", ylabel=label)
+    axes.set(xlim=(-0.5, len(tasks) - 0.5), ylim=(-0.5, len(rows) - 0.5), xlabel="tasks in meta-training")
     axes.set_xticks(range(len(tasks)), [shown_tasks(one) for one in tasks])
     axes.set_yticks(range(len(rows)), rows)
     there = {one.phase for one in found}
@@ -79,9 +85,10 @@ def _square(at: tuple[int, int], colour: str) -> Any:
 
 
 def seen_and_unseen(found: Sequence[Found]) -> Any:
-    """Accuracy on seen and unseen tasks against their number, for the widest learner of a map."""
-    width = max(one.training.learner.width for one in found)
-    kept = [one for one in found if one.training.learner.width == width]
+    """Accuracy on seen and unseen tasks against their number, for the first recipe of the widest learner of a map."""
+    widest = max((one.training.learner for one in found), key=lambda one: one.width)
+    width, recipe = widest.width, found[0].recipe
+    kept = [one for one in found if one.training.learner == widest and one.recipe == recipe]
     tasks = _in_order({one.tasks for one in kept})
     figure, axes = new_figure()
     for name, colour, label in ((SEEN, "#d9822b", "seen tasks"), (UNSEEN, "#0b6e8f", "unseen tasks")):
@@ -99,13 +106,14 @@ def seen_and_unseen(found: Sequence[Found]) -> Any:
 
 
 def plateaus(found: Sequence[Found], half: float) -> Any:
-    """Full-context accuracy on unseen tasks over meta-training, a line for each recipe, a band over seeds."""
+    """Full-context accuracy on unseen tasks over meta-training, a line for each row of a grid, a band over seeds."""
     figure, axes = new_figure()
-    for place, group in enumerate(over_seeds(found).values()):
+    labels = labels_of(found)
+    for place, (row, group) in enumerate(over_seeds(found).items()):
         curves = np.array([[full_context(row) for row in one.accuracy[UNSEEN]] for one in group]) * 100
         steps = group[0].at_steps
         colour = COLOURS[place % len(COLOURS)]
-        axes.plot(steps, curves.mean(axis=0), color=colour, label=group[0].recipe)
+        axes.plot(steps, curves.mean(axis=0), color=colour, label=labels[row])
         axes.fill_between(steps, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, linewidth=0)
     axes.axhline(100 * half, color="#9aa1a8", linewidth=1, linestyle=":")
     axes.set(xlabel="steps of meta-training", ylabel="accuracy on unseen tasks (%)", ylim=(0, 100))

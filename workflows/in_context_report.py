@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.in_context.learner_config import LearnerConfig
 from shammie.files import copy, join, read_json, write_bytes, write_json
 from workflows import in_context_pictures as pictures
 from workflows.dag import Running
@@ -14,8 +15,11 @@ from workflows.in_context_measures import (
     found_of,
     full_context,
     half_way,
+    labels_of,
     over_seeds,
     shown_tasks,
+    word,
+    words_of,
 )
 from workflows.in_context_settings import SEEN, SEEN_IMAGES, UNSEEN, Grid
 from workflows.in_context_steps import CURVE, LEARNER, SCORES
@@ -80,9 +84,10 @@ def results(
       learner_nats_first_unseen: its loss there, where ln C is chance.
     - learner_of_nearest_EVALUATION: as a share of the nearest neighbour's on the same contexts.
     - BASELINE_EVALUATION: a baseline's, for contexts of the kept learner's length.
-    - GRID_LEARNER_TASKS_RECIPE_seen, ..._unseen, ..._gap: the mean over seeds; gap is seen less unseen.
-    - GRID_RECIPE_steps_to_half, ..._least, ..._most: of a plateau grid, until half way from chance to the nearest
-      neighbour on unseen tasks; None where a seed never comes there.
+    - GRID_LEARNER_TASKS_RECIPE_unseen: the mean over seeds; ..._seen and ..._gap, seen less unseen, where the seen
+      tasks are those that the training met. LEARNER is of `words_of`, so that no two rows of a grid share a key.
+    - GRID_LEARNER_TASKS_RECIPE_steps_to_half, ..._least, ..._most: of a plateau grid, until half way from chance to the
+      nearest neighbour on unseen tasks; None where a seed never comes there.
     - GRID_LEARNER_state_size, GRID_LEARNER_parameters: of a state grid.
     """
     out: dict[str, Any] = {}
@@ -99,34 +104,30 @@ def results(
         if examples == length:
             out[f"{baseline}_{name}"] = full_context(curve)
     for grid, found in grids.values():
+        words = words_of([one.training.learner for one in found])
         for (learner, tasks, recipe), group in over_seeds(found).items():
-            key = f"{grid.name}_{word(learner)}_{tasks or 'endless'}_{recipe}"
+            key = f"{grid.name}_{words[learner]}_{tasks or 'endless'}_{recipe}"
             seen, unseen = (float(np.mean([one.last(name) for one in group])) for name in (SEEN, UNSEEN))
-            out |= {f"{key}_seen": seen, f"{key}_unseen": unseen, f"{key}_gap": seen - unseen}
+            out[f"{key}_unseen"] = unseen
+            if group[0].met:
+                out |= {f"{key}_seen": seen, f"{key}_gap": seen - unseen}
             if grid.role == "plateau":
-                half = _half(found, baselines)
+                half = _half(learner, baselines)
                 steps = [one.steps_to(half) for one in group]
                 reached = np.isfinite(steps).all()
-                name = f"{grid.name}_{recipe}_steps_to_half"
+                name = f"{key}_steps_to_half"
                 out |= {
                     name: float(np.mean(steps)) if reached else None,
                     f"{name}_least": min(steps) if np.isfinite(min(steps)) else None,
                     f"{name}_most": max(steps) if reached else None,
                 }
             if grid.role == "state":
-                out[f"{grid.name}_{word(learner)}_state_size"] = group[0].state_size
-                out[f"{grid.name}_{word(learner)}_parameters"] = group[0].parameters
+                out[f"{grid.name}_{words[learner]}_state_size"] = group[0].state_size
+                out[f"{grid.name}_{words[learner]}_parameters"] = group[0].parameters
     return out
 
 
-def word(learner: Any) -> str:
-    """A learner as a key: its kind, and the width or what stands for it."""
-    size = {"vsml": learner.head_width, "maml": learner.mlp_width}.get(learner.kind, learner.width)
-    return f"{learner.kind}_{size}"
-
-
-def _half(found: Sequence[Found], baselines: Mapping[tuple[str, str, int], np.ndarray]) -> float:
-    learner = found[0].training.learner
+def _half(learner: LearnerConfig, baselines: Mapping[tuple[str, str, int], np.ndarray]) -> float:
     nearest = baselines.get((NEAREST, UNSEEN, learner.examples))
     if nearest is None:
         return 0.5
@@ -174,7 +175,8 @@ def _phase(page: Page, grid: Grid, found: Sequence[Found]) -> None:
     page.section(
         f"Phase map: {grid.name}",
         "Few tasks are memorised; some are recognised from their examples; with many, the learner learns from examples"
-        " of tasks it never saw. Accuracy is of the last tenth of a context, on held-out images; each cell is a"
+        " of tasks it never saw. Seen tasks are some that a training met; unseen ones come with the same images."
+        " Accuracy is of the last tenth of a context, on held-out images; each cell is a"
         f" meta-training of {grid.steps:,} steps, the mean of {len(grid.seeds)} seed(s).",
     )
     if len({one.training.learner.width for one in found}) > 1:
@@ -182,16 +184,16 @@ def _phase(page: Page, grid: Grid, found: Sequence[Found]) -> None:
             page.picture(pictures.phase_map(found, recipe.name), _recipe(recipe))
         page.picture(pictures.seen_and_unseen(found), "The widest learner; bands are the range over seeds.")
     if len(grid.recipes) > 1:
-        names = [recipe.name for recipe in grid.recipes]
         page.picture(
-            pictures.phases_against(found, "recipe", names),
+            pictures.phases_against(found),
             "Phases by colour; the number is the accuracy on unseen tasks in per cent.",
         )
     rows = []
+    words = words_of([one.training.learner for one in found])
     for (learner, tasks, recipe), group in over_seeds(found).items():
         values = [_spread([one.last(name) for one in group]) for name in (SEEN, SEEN_IMAGES, UNSEEN)]
         phases = [one.phase for one in group]
-        rows.append([word(learner), shown_tasks(tasks), recipe, *values, max(phases, key=phases.count)])
+        rows.append([words[learner], shown_tasks(tasks), recipe, *values, max(phases, key=phases.count)])
     columns = ["learner", "tasks", "recipe", "seen tasks (%)", "with seen images (%)", "unseen tasks (%)", "phase"]
     page.table(columns, rows, ours=[row[-1] == "generalises" for row in rows], caption="Bold: generalises.")
 
@@ -208,7 +210,7 @@ def _recipe(recipe: Any) -> str:
 
 
 def _plateau(page: Page, grid: Grid, found: Sequence[Found], baselines: Any) -> None:
-    half = _half(found, baselines)
+    half = _half(found[0].training.learner, baselines)
     page.section(
         f"The plateau, and what shortens it: {grid.name}",
         "A learner stays at chance for long before it learns to learn. Dotted: half way from chance to the nearest"
@@ -217,14 +219,16 @@ def _plateau(page: Page, grid: Grid, found: Sequence[Found], baselines: Any) -> 
     page.picture(pictures.plateaus(found, half), "Means and ranges over seeds.")
     recipes = {recipe.name: recipe for recipe in grid.recipes}
     rows = []
-    for (learner, _, recipe), group in over_seeds(found).items():
-        steps = [one.steps_to(half) for one in group]
+    labels = labels_of(found)
+    for (learner, tasks, recipe), group in over_seeds(found).items():
+        steps = [one.steps_to(_half(learner, baselines)) for one in group]
         shown = " ".join(f"{step:,.0f}" if np.isfinite(step) else "never" for step in steps)
         mean = f"{np.mean(steps):,.0f}" if np.isfinite(steps).all() else "not by all"
         about = _recipe(recipes[recipe]).partition(": ")[2]
         shifted = "yes" if learner.shifted else "no"
-        rows.append([recipe, about, shifted, mean, shown, _spread([one.last(UNSEEN) for one in group])])
-    columns = ["recipe", "what it is", "reads the example before", "steps to half", "each seed", "at the end (%)"]
+        end = _spread([one.last(UNSEEN) for one in group])
+        rows.append([labels[learner, tasks, recipe], about, shifted, mean, shown, end])
+    columns = ["trained", "what it is", "reads the example before", "steps to half", "each seed", "at the end (%)"]
     page.table(columns, rows)
 
 
@@ -237,9 +241,10 @@ def _states(page: Page, grid: Grid, found: Sequence[Found], baselines: Any) -> N
     page.picture(pictures.sizes(found))
     names = list(found[0].accuracy)[2:]
     rows = []
-    for (learner, _, _), group in over_seeds(found).items():
+    labels = labels_of(found)
+    for row, group in over_seeds(found).items():
         scores = [_spread([one.last(name) for one in group]) for name in names]
-        rows.append([word(learner), f"{group[0].state_size:,}", f"{group[0].parameters:,}", *scores])
+        rows.append([labels[row], f"{group[0].state_size:,}", f"{group[0].parameters:,}", *scores])
     examples = found[0].training.learner.examples
     for baseline in sorted({key[0] for key in baselines}):
         told = [baselines.get((baseline, name, examples)) for name in names]

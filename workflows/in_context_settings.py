@@ -102,6 +102,7 @@ class Grid:
         seeds: of first parameters and rows.
         steps: of meta-training.
         points: at which they are scored.
+        transfer: of a "state" grid, data sets that its learners never saw and are scored by too.
     """
 
     name: str = "phase"
@@ -112,6 +113,7 @@ class Grid:
     seeds: Sequence[int] = (0,)
     steps: int = 1000
     points: int = 5
+    transfer: Sequence[str] = (RANDOM,)
 
     def __post_init__(self) -> None:
         if self.role not in ROLES:
@@ -130,7 +132,7 @@ class Settings:
 
     Attributes:
         data: the data set that learners are meta-trained on (`seqio_tasks.base_sets`).
-        transfer: data sets that they never saw.
+        transfer: data sets that it never saw and judge `learner` and the baselines.
         grids: meta-trainings on the sweep engine.
         learner: one more, meta-trained by the bundled trainer and kept as learner.bin; None for none.
         tasks: its number of tasks.
@@ -163,17 +165,35 @@ class Settings:
                 raise unknown("baseline", name, BASELINES)
         if self.contexts < 1 or self.contexts % min(self.contexts, SCORED_AT_ONCE):
             raise UserError(f"Settings.contexts is {self.contexts}", f"give a multiple of {SCORED_AT_ONCE}")
-        names = [SEEN, SEEN_IMAGES, UNSEEN, ORTHOGONAL, SHUFFLED, *map(word_of, self.transfer)]
-        if len({*names}) < len(names):
-            raise UserError(
-                f"Settings.transfer is {', '.join(self.transfer)}: judged as {', '.join(names)}",
-                "name each data set once, in folders of different names",
-            )
+        for where, transfer in (
+            ("Settings.transfer", self.transfer),
+            *((f"Grid.transfer of {grid.name}", grid.transfer) for grid in self.grids),
+            ("transfer of the settings and of their grids", self._judged_transfer()),
+        ):
+            names = [SEEN, SEEN_IMAGES, UNSEEN, ORTHOGONAL, SHUFFLED, *map(word_of, transfer)]
+            if len({*names}) < len(names):
+                raise UserError(
+                    f"{where} is {', '.join(transfer)}: judged as {', '.join(names)}",
+                    "name each data set once, in folders of different names",
+                )
 
-    def evaluations(self, tasks: int, *, everything: bool, scale: str = "variance") -> list[Evaluation]:
+    def _judged_transfer(self) -> tuple[str, ...]:
+        """What judges any learner, and so baselines too."""
+        of_grids = [name for grid in self.grids if grid.role == "state" for name in grid.transfer]
+        return tuple(dict.fromkeys([*self.transfer, *of_grids]))
+
+    def evaluations(
+        self,
+        tasks: int,
+        *,
+        everything: bool,
+        scale: str = "variance",
+        met: bool = True,
+        transfer: Sequence[str] | None = None,
+    ) -> list[Evaluation]:
         """What judges a learner that was trained on so many tasks.
 
-        - seen: those tasks with held-out images; seen_images: with the images of its training.
+        - seen: tasks that it met, with held-out images; seen_images: with the images of its training.
         - unseen: other tasks, held-out images; orthogonal: the same with rotations instead of Gaussian projections.
         - shuffled: labels that say nothing, where nothing above chance is right.
         - each data set that it never saw, by name.
@@ -182,12 +202,15 @@ class Settings:
             tasks: of the training.
             everything: whether to look beyond the first three.
             scale: of the training's projections (`Recipe.scale`).
+            met: whether seen tasks are those that the training met; else they are spread over all that it could meet,
+                which of endlessly many says nothing.
+            transfer: data sets beyond; None for the settings' own.
         """
         plain = TaskDistribution(self.data, scale=scale)  # pyright: ignore[reportArgumentType]
         trained = replace(plain, tasks=tasks)
         found = [
-            Evaluation(SEEN, trained, seen=True),
-            Evaluation(SEEN_IMAGES, trained, seen=True, split="train"),
+            Evaluation(SEEN, trained, seen=not met, met=met),
+            Evaluation(SEEN_IMAGES, trained, seen=not met, met=met, split="train"),
             Evaluation(UNSEEN, plain),
         ]
         if not everything:
@@ -197,7 +220,8 @@ class Settings:
             Evaluation(SHUFFLED, replace(plain, label_noise=1.0)),
         ]
         return found + [
-            Evaluation(word_of(name), replace(plain, data=name, repeat=name == RANDOM)) for name in self.transfer
+            Evaluation(word_of(name), replace(plain, data=name, repeat=name == RANDOM))
+            for name in (self.transfer if transfer is None else transfer)
         ]
 
     def trainings(self, grid: Grid) -> list[MetaTraining]:
@@ -211,7 +235,13 @@ class Settings:
                 grid.steps,
                 seed,
                 grid.points,
-                self.evaluations(tasks, everything=grid.role == "state", scale=recipe.scale),
+                self.evaluations(
+                    tasks,
+                    everything=grid.role == "state",
+                    scale=recipe.scale,
+                    met=bool(tasks) or grid.role == "phase",  # elsewhere it is unseen tasks that count
+                    transfer=grid.transfer,
+                ),
                 self.contexts,
             )
             for learner in grid.learners
@@ -233,7 +263,7 @@ class Settings:
             Judged(baseline, evaluation, *shape, self.contexts)
             for shape in shapes
             for baseline in self.baselines
-            for evaluation in self.evaluations(0, everything=True)[2:]
+            for evaluation in self.evaluations(0, everything=True, transfer=self._judged_transfer())[2:]
         ]
 
     def baseline_configs(self) -> list[dict[str, Any]]:
@@ -242,6 +272,6 @@ class Settings:
 
 
 def word_of(data: str) -> str:
-    """A data set's name as a key: its last part, without what is no letter, digit or "_"."""
-    last = data.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    """A data set's name as a key: its last part, without what is no letter, digit or "_"; table:7 is "table_7"."""
+    last = data if data.startswith(TABLE) else data.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     return "".join(letter if letter.isalnum() else "_" for letter in last).lower()

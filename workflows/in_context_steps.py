@@ -10,6 +10,7 @@ from beam_jobs.in_context.cells import digests
 from models.in_context.judging import check_judges, judge, judged_rows
 from models.in_context.learner import network_of
 from models.in_context.learner_config import LearnerConfig
+from models.in_context.tasks import met_ids, rows_of
 from models.in_context.trained import TrainedLearner
 from seqio_tasks.base_sets import bank_for
 from shammie import files
@@ -91,7 +92,9 @@ def judge_step(settings: Settings, meta_train: Step) -> Step:
         network, params = network_of(trained.config), jax.tree.map(jnp.asarray, trained.params)
         bank = bank_for([(one.distribution.data, one.split) for one in evaluations], learner.features)
         check_judges(evaluations, bank, examples=learner.examples, classes=learner.classes)
-        rows = jnp.asarray(judged_rows(evaluations, settings.contexts))
+        made_by = run_of(settings)
+        met_M = met_ids(rows_of(made_by.mixture, made_by.seed, 0, made_by.steps * made_by.batch_size))
+        rows = jnp.asarray(judged_rows(evaluations, settings.contexts, met_M))
         accuracy_EN, nats_EN = jax.device_get(jax.jit(judge(network, evaluations))(params, bank, rows))
         found = {
             one.name: {"accuracy": accuracy_N.tolist(), "nats": nats_N.tolist()}

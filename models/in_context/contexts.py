@@ -22,7 +22,9 @@ class Contexts(NamedTuple):
     labels_BN: jax.Array
 
 
-def contexts_of(mixture: Mixture, bank: Bank, rows_B3: jax.Array, *, examples: int, classes: int) -> Contexts:
+def contexts_of(
+    mixture: Mixture, bank: Bank, rows_B3: jax.Array, *, examples: int, classes: int, projection: str = ""
+) -> Contexts:
     """The contexts of some rows; within a compiled function, once `check_bank` has passed.
 
     Args:
@@ -31,6 +33,8 @@ def contexts_of(mixture: Mixture, bank: Bank, rows_B3: jax.Array, *, examples: i
         rows_B3: int32 [B, 3], of `tasks.rows_of`.
         examples: N.
         classes: C, of the learner; labels are drawn from all of them.
+        projection: of all distributions that these rows are of; "" where they differ: each context then pays for all
+            kinds of the mixture, and a rotation is a QR decomposition.
     """
     told = mixture.distributions
     features, base_classes = bank.x_MF.shape[1], bank.count_DK.shape[1]
@@ -42,8 +46,8 @@ def contexts_of(mixture: Mixture, bank: Bank, rows_B3: jax.Array, *, examples: i
         of([np.float32(one.label_noise) for one in told]),
     )
     permute_D, repeat_D = of([one.permute for one in told]), of([one.repeat for one in told])
-    kinds = sorted({one.projection for one in told})
-    kind_D = of([kinds.index(one.projection) for one in told])
+    kinds = [projection] if projection else sorted({one.projection for one in told})
+    kind_D = of([kinds.index(one.projection) if one.projection in kinds else -1 for one in told])
     has_D = jnp.sum(bank.count_DK > 0, axis=1)
     most_D = jnp.where(of([one.classes for one in told]) > 0, of([one.classes for one in told]), has_D)
     fewest_D = jnp.where(of([one.fewest_classes for one in told]) > 0, of([one.fewest_classes for one in told]), most_D)
@@ -133,19 +137,21 @@ def _draw(key: jax.Array, count: jax.Array, examples: int, repeat: jax.Array) ->
 
     They are the first N of a shuffle (Fisher and Yates: step i exchanges place i with one from i on), without its loop:
     what step i draws is where the last step before it that drew the same place left its own content, and that came
-    from the last step that drew that one, and so on; such chains are followed by doubling.
+    from the last step that drew that one, and so on; such chains are followed by doubling. `count * examples` must be
+    below 2**32.
     """
     step_N = jnp.arange(examples)
     low_N = jnp.where(repeat, 0, step_N)
     drawn_N = low_N + (jax.random.uniform(key, (examples,)) * (count - low_N)).astype(jnp.int32)
     drawn_N = jnp.minimum(drawn_N, count - 1)
 
-    def last_to_draw(place_N: jax.Array) -> jax.Array:
-        """The last step before each that drew a place, -1 where none did; int32 [N]."""
-        did_NN = (drawn_N[:, None] == place_N[None, :]) & (step_N[:, None] < step_N[None, :])
-        return jnp.max(jnp.where(did_NN, step_N[:, None], -1), axis=0)
-
-    same_N, before_N = last_to_draw(drawn_N), last_to_draw(step_N)
+    # the last step before each that drew the same place: its neighbour in the order of places, then of steps
+    both_N = jnp.sort(drawn_N.astype(jnp.uint32) * examples + step_N.astype(jnp.uint32))  # one number sorts faster
+    sorted_N, at_N = both_N // examples, (both_N % examples).astype(jnp.int32)
+    neighbour_N = jnp.where(sorted_N[1:] == sorted_N[:-1], at_N[:-1], -1)
+    same_N = jnp.full(examples, -1).at[at_N[1:]].set(neighbour_N)
+    # and that drew its own place; others draw places from their own on
+    before_N = jnp.full(examples, -1).at[jnp.where(drawn_N > step_N, drawn_N, examples)].max(step_N, mode="drop")
     origin_N = jnp.where(before_N < 0, step_N, before_N)  # whose content a step found in its own place
     for _ in range((examples - 1).bit_length()):
         origin_N = origin_N[origin_N]

@@ -20,7 +20,7 @@ from models.in_context.judging import SCORED_AT_ONCE, Evaluation, check_judges, 
 from models.in_context.learner import first_params, network_of
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.objective import in_context_loss
-from models.in_context.tasks import Mixture, TaskDistribution, rows_of
+from models.in_context.tasks import Mixture, TaskDistribution, met_ids, rows_of
 from models.training import OptimizerConfig, TrainState, initial_state, optimizer_of, scan_steps, train_step
 from models.training.optimizers import factor_names
 from shammie.errors import UserError
@@ -130,7 +130,8 @@ def shape_of(training: MetaTraining) -> MetaTraining:
         optimizer=replace(training.optimizer, learning_rate=1.0),
         mixture=replace(training.mixture, distributions=[replace(d, **alike) for d in training.mixture.distributions]),
         evaluations=[
-            replace(one, distribution=replace(one.distribution, **alike), seen=False) for one in training.evaluations
+            replace(one, distribution=replace(one.distribution, **alike), seen=False, met=False)
+            for one in training.evaluations
         ],
     )
 
@@ -182,14 +183,17 @@ def _times(optimizer: optax.GradientTransformation, rate: jax.Array) -> optax.Gr
 
 
 def meta_train(training: MetaTraining, program: Program) -> Scores:
-    """Meta-trains a learner, scoring it at each point."""
+    """Meta-trains a learner, scoring it at each point, on seen tasks that it has met by then."""
     state = program.start(training.seed)
     rate = jnp.float32(training.optimizer.learning_rate)
-    judged = jnp.asarray(judged_rows(training.evaluations, training.contexts))
     size = training.steps // training.points
     losses, accuracy, nats = [], [], []
+    met_M: Any = ()
     for point in range(training.points):
         rows = rows_of(training.mixture, training.seed, point * size * training.batch, size * training.batch)
+        if any(one.met for one in training.evaluations):
+            met_M = met_ids(rows, met_M)
+        judged = jnp.asarray(judged_rows(training.evaluations, training.contexts, met_M))
         state, loss = program.train(state, jnp.asarray(rows.reshape(size, training.batch, 3)), rate)
         right, cost = program.score(state.params, judged)
         losses.append(loss)

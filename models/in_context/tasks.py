@@ -35,7 +35,7 @@ class TaskDistribution:
         seed: of the tasks: the same id of the same seed is the same task.
         projection: "gaussian", "orthogonal" (a rotation) or "none".
         scale: what 1 / F is of a Gaussian projection's entries: their "variance", as the paper writes it, or their
-            "std", as its ports have it, which makes all inputs sqrt(F) times as small.
+            "std", as its ports have it, which makes all inputs sqrt(F) times as small; those of a rotation too.
         permute: whether labels are permuted; else each class has its own.
         biased_share: the share of contexts whose labels have one fixed permutation, which shortens the plateau.
         classes: the most classes of a task, drawn from the data set's; 0 for all of them.
@@ -155,9 +155,47 @@ def unseen_rows(count: int, first: int = 0) -> np.ndarray:
 
 
 def seen_rows(distribution: TaskDistribution, count: int) -> np.ndarray:
-    """Rows of tasks that are trained on, spread over all ids, with draws that are not; int32 [B, 3]."""
+    """Rows of tasks that may be trained on, spread over all ids, with draws that are not; int32 [B, 3].
+
+    Of many tasks a training meets but few: `met_rows` are of those.
+    """
     ids = np.arange(count) * max(1, (distribution.tasks or UNSEEN) // count) % (distribution.tasks or UNSEEN)
     return np.stack([np.zeros_like(ids), ids, UNSEEN + count + np.arange(count)], axis=1).astype(np.int32)
+
+
+def met_ids(rows_B3: np.ndarray, before_M: Sequence[int] | np.ndarray = ()) -> np.ndarray:
+    """The tasks of a mixture's first distribution in some rows, each once, as they are met; int32 [M].
+
+    A task of another distribution, such as one of two classes, is not met with all that it has.
+
+    Args:
+        rows_B3: int32 [B, 3], of `rows_of`.
+        before_M: what has been met before them.
+    """
+    ids = np.concatenate([np.asarray(before_M, np.int32), rows_B3[rows_B3[:, 0] == 0, 1]])
+    return ids[np.sort(np.unique(ids, return_index=True)[1])]
+
+
+def met_rows(ids_M: np.ndarray, count: int) -> np.ndarray:
+    """Rows of tasks that a training has met, spread evenly from the first to the last; int32 [B, 3].
+
+    Their draws are those of `unseen_rows`, and so are their examples: only the tasks are others.
+
+    Args:
+        ids_M: of `met_ids`.
+        count: B; where it is more than M, tasks come again.
+
+    Raises:
+        UserError: none has been met.
+    """
+    if not len(ids_M):
+        raise UserError(
+            "no context of the mixture's first distribution has been met, so that no task is a seen one",
+            "train for more steps before the first point, or raise Mixture.shares of the first",
+        )
+    number = np.arange(count)
+    ids = ids_M[number * len(ids_M) // count] if len(ids_M) >= count else ids_M[number % len(ids_M)]
+    return np.stack([np.zeros_like(number), ids, UNSEEN + number], axis=1).astype(np.int32)
 
 
 def task_of(distribution: TaskDistribution, id: jax.typing.ArrayLike, features: int, classes: int) -> Task:
@@ -182,10 +220,11 @@ def task_keys(seed: jax.typing.ArrayLike, id: jax.typing.ArrayLike) -> tuple[jax
 
 
 def deviation_of(distribution: TaskDistribution, features: int) -> float:
-    """What a projection's standard normal entries are times."""
-    if distribution.projection != "gaussian":
+    """What an `unscaled_projection` is times: 1 for "none", whose inputs stay as they are."""
+    if distribution.projection == "none":
         return 1.0
-    return features**-0.5 if distribution.scale == "variance" else 1.0 / features
+    length = 1.0 if distribution.scale == "variance" else features**-0.5  # an input's, as a share of what it was
+    return length if distribution.projection == "orthogonal" else length * features**-0.5
 
 
 def unscaled_projection(kind: str, key: jax.Array, features: int) -> jax.Array:

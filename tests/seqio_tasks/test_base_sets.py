@@ -1,9 +1,12 @@
 """Data sets by name."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
+import sklearn.datasets
 from sklearn.datasets import load_digits
 
 from seqio_tasks.base_sets import bank_for, digest_of, examples_of
@@ -51,6 +54,24 @@ def test_tables_by_number() -> None:
     for name in ("table:x", "table:-1", "table:"):
         with pytest.raises(UserError):
             examples_of(name, "train", 64)
+
+
+def test_scikit_learns_tables_are_standardised_and_padded() -> None:
+    for name, rows, used, classes in (("iris", 150, 4, 3), ("wine", 178, 13, 3), ("breast_cancer", 569, 30, 2)):
+        x_MF, labels_M = examples_of(f"sklearn:{name}", "test", 64)
+        assert (x_MF.shape, x_MF.dtype, labels_M.dtype) == ((rows, 64), np.float32, np.int32)
+        assert {*labels_M.tolist()} == {*range(classes)}
+        assert not x_MF[:, used:].any()
+        known_MF, known_labels = getattr(sklearn.datasets, f"load_{name}")(return_X_y=True)
+        assert np.array_equal(labels_M, known_labels)
+        standard_MF: Any = scipy.stats.zscore(known_MF)
+        np.testing.assert_allclose(
+            x_MF[:, :used], np.clip(standard_MF, -4, 4) * (64 / used) ** 0.5, rtol=1e-4, atol=1e-5
+        )
+    with pytest.raises(UserError, match="wein"):
+        examples_of("sklearn:wein", "test", 64)
+    with pytest.raises(UserError, match="wine has 13 features, but contexts 8"):
+        examples_of("sklearn:wine", "test", 8)
 
 
 def test_a_bank_has_the_sets_in_order() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from models.in_context.contexts import contexts_of
+from models.in_context.judging import Evaluation
 from models.in_context.learner import network_of
 from models.in_context.learner_config import LearnerConfig
 from models.in_context.meta_training import MetaTraining
@@ -19,9 +20,19 @@ from seqio_tasks.base_sets import bank_for
 from shammie import files
 from shammie.errors import UserError
 from workflows import gin_config, in_context
+from workflows import in_context_pictures as pictures
 from workflows.cli import main
-from workflows.in_context_measures import Found, full_context, half_way, over_seeds, shown_tasks
-from workflows.in_context_report import results, word
+from workflows.in_context_measures import (
+    Found,
+    full_context,
+    half_way,
+    labels_of,
+    over_seeds,
+    shown_tasks,
+    word,
+    words_of,
+)
+from workflows.in_context_report import results
 from workflows.in_context_settings import SEEN, UNSEEN, Grid, Recipe, Settings, word_of
 from workflows.in_context_training import unseen_evaluation
 
@@ -32,7 +43,8 @@ def _found(seen: tuple[float, float], unseen: tuple[float, float], **changed: An
     """A training of 400 steps and 4 points whose contexts go evenly from a first to a last accuracy."""
     curves = {SEEN: seen, UNSEEN: unseen}
     accuracy = {name: np.tile(np.linspace(*ends, 20), (4, 1)) for name, ends in curves.items()}
-    training = MetaTraining(LEARNER, steps=400, points=4)
+    evaluations = [Evaluation(SEEN, met=True), Evaluation(UNSEEN)]
+    training = MetaTraining(changed.pop("learner", LEARNER), steps=400, points=4, evaluations=evaluations)
     told: dict[str, Any] = {"recipe": "plain", "tasks": 16, "state_size": 5, "parameters": 7, **changed}
     return Found(training, losses_P=np.ones(4), accuracy=accuracy, **told)
 
@@ -76,6 +88,8 @@ def test_seeds_are_grouped_and_named() -> None:
     assert [shown_tasks(count) for count in (0, 1, 4096, 3000)] == ["∞", "1", "2^12", "3,000"]
     assert word_of("tfds:fashion_mnist") == "fashion_mnist"
     assert word_of("data/K-MNIST/") == "k_mnist"
+    assert word_of("table:1000") == "table_1000"
+    assert word_of("sklearn:breast_cancer") == "breast_cancer"
 
 
 def test_results_are_means_over_seeds_and_shares_of_the_nearest_neighbour() -> None:
@@ -92,8 +106,82 @@ def test_results_are_means_over_seeds_and_shares_of_the_nearest_neighbour() -> N
     assert out["plateau_transformer_64_16_plain_seen"] == pytest.approx(np.mean(ends[:2]))
     assert out["plateau_transformer_64_16_plain_gap"] == pytest.approx(np.mean(ends[:2]) - np.mean(ends[2:]))
     # half way is 0.3: both come there within the first point
-    assert 0 < out["plateau_plain_steps_to_half_least"] <= out["plateau_plain_steps_to_half"] <= 100
-    assert out["plateau_slow_steps_to_half"] is None
+    half = "plateau_transformer_64_16_plain_steps_to_half"
+    assert 0 < out[f"{half}_least"] <= out[half] <= 100
+    assert out["plateau_transformer_64_16_slow_steps_to_half"] is None
+
+
+def test_no_two_rows_share_a_key() -> None:
+    learners = [
+        LEARNER,
+        replace(LEARNER, shifted=True),
+        replace(LEARNER, heads=2, head_width=32),
+        replace(LEARNER, width=32),
+        replace(LEARNER, kind="lstm"),
+    ]
+    words = words_of([*learners, LEARNER])
+    assert list(words) == learners
+    assert list(words.values()) == [
+        "transformer_64_heads_4_head_width_16_not_shifted",
+        "transformer_64_heads_4_head_width_16_shifted",
+        "transformer_64_heads_2_head_width_32_not_shifted",
+        "transformer_32",
+        "lstm_64",
+    ]
+    found = [
+        _found((0.1, 0.1 * place), (0.1, 0.1), learner=one, tasks=tasks)
+        for place, (one, tasks) in enumerate((one, tasks) for one in learners for tasks in (16, 0))
+    ]
+    for role in ("phase", "plateau", "state"):
+        grid = Grid("g", role, learners=learners, tasks=(16, 0))
+        out = results(Settings(grids=(grid,), learner=None), {"g": (grid, found)}, {}, {})
+        ends = [value for name, value in out.items() if name.endswith("_seen")]
+        assert ends == pytest.approx([one.last(SEEN) for one in found])
+        assert len([name for name in out if name.endswith("steps_to_half")]) == (10 if role == "plateau" else 0)
+    assert labels_of(found[:2]) == {(LEARNER, 16, "plain"): "2^4 tasks", (LEARNER, 0, "plain"): "∞ tasks"}
+    assert len({*labels_of(found).values()}) == 10
+    assert [*labels_of(found[:1]).values()] == ["transformer_64"]
+    # and every one is in the maps, those of one width too
+    seen, unseen = pictures.phase_map(found, "plain").axes[:2]
+    assert seen.images[0].get_array().shape == (5, 2)
+    assert sorted(np.ravel(seen.images[0].get_array())) == pytest.approx(ends)
+    assert len(unseen.texts) == 10
+    assert next(text.get_text() for text in seen.get_yticklabels()) == "transformer_32"
+    assert len(pictures.phases_against(found).axes[0].patches) == 10
+
+
+def test_what_was_not_met_is_not_called_seen() -> None:
+    spread = [Evaluation(SEEN, seen=True), Evaluation(UNSEEN)]
+    one = _found((0.1, 0.5), (0.1, 0.4))
+    one = replace(one, training=replace(one.training, evaluations=spread))
+    grid = Grid("plateau", "plateau", learners=(LEARNER,))
+    out = results(Settings(grids=(grid,), learner=None), {"plateau": (grid, [one])}, {}, {})
+    assert "plateau_transformer_64_16_plain_unseen" in out
+    assert not [name for name in out if "_seen" in name or "_gap" in name]
+
+
+def test_seen_tasks_of_a_run_are_met_ones_and_other_data_judges_what_is_kept() -> None:
+    transfer = ("random", "table:1000", "sklearn:wine")
+    grids = [
+        Grid("phase", tasks=(16, 0)),
+        Grid("state", "state", tasks=(16, 0), transfer=("table:7",)),
+        Grid("plateau", "plateau", tasks=(16, 0)),
+    ]
+    settings = Settings(transfer=transfer, grids=grids)
+    met = {grid.name: [[e.met for e in t.evaluations[:3]] for t in settings.trainings(grid)] for grid in grids}
+    yes, no = [True, True, False], [False, False, False]
+    assert met == {"phase": [yes, yes], "state": [yes, no], "plateau": [yes, no]}
+    last = {grid.name: settings.trainings(grid)[0].evaluations[-1].name for grid in grids}
+    assert last == {"phase": "unseen", "state": "table_7", "plateau": "unseen"}
+    kept = settings.evaluations(0, everything=True)
+    assert [one.name for one in kept[5:]] == ["random", "table_1000", "wine"]
+    assert [one.distribution.repeat for one in kept[5:]] == [True, False, False]
+    assert kept[0].met
+    assert kept[1].met
+    judged = [one.evaluation.name for one in settings.judged() if one.examples == settings.judged()[0].examples]
+    assert judged == ["unseen", "orthogonal", "shuffled", "random", "table_1000", "wine", "table_7"]
+    with pytest.raises(UserError, match=r"transfer of the settings and of their grids is .*kmnist, kmnist"):
+        Settings(transfer=("a/kmnist",), grids=(Grid("state", "state", transfer=("b/kmnist",)),))
 
 
 def test_recipes_make_their_mixtures() -> None:
@@ -150,6 +238,8 @@ def test_the_tiny_run_from_gin_to_the_report(tmp_path: Path, own_cache: Path, ca
     assert page.count("<svg") == 4
     assert result["state_transformer_16_state_size"] == 2 * 2 * 16 * 20 + 64  # keys, values, and the example before
     assert result["nearest_neighbour_random"] > 0.7
+    assert 0.1 < result["nearest_neighbour_table_1000"] <= 1
+    assert 0 <= result["learner_table_1000"] <= 1
     # learner.bin is the learner that was judged
     (path,) = map(str, Path(out).glob("report-*/learner.bin"))
     trained = TrainedLearner.from_bytes(files.read_bytes(path), path)

@@ -92,6 +92,22 @@ def test_a_row_is_one_context_whatever_stands_beside_it() -> None:
     assert not np.array_equal(made(replace(plain, seed=4), of, rows_B3)[0], x_BNF)
 
 
+def test_rows_of_one_projection_do_not_pay_for_the_others() -> None:
+    """They are the same without them, and no rotation is computed."""
+    mixture = Mixture(
+        [TaskDistribution(), TaskDistribution(projection="orthogonal"), TaskDistribution(label_noise=0.5)]
+    )
+    bank, rows_B3 = bank_of([data()] * 3, F), np.array([[0, 5, 0], [2, UNSEEN, 9]], np.int32)
+    programs = {}
+    for kind in ("", "gaussian", "orthogonal"):
+        make = functools.partial(contexts_of, mixture, examples=N, classes=C, projection=kind)
+        programs[kind] = str(jax.make_jaxpr(make)(bank, rows_B3))
+    assert ["qr" in programs[kind] for kind in ("", "gaussian", "orthogonal")] == [True, False, True]
+    known = jax.jit(functools.partial(contexts_of, mixture, examples=N, classes=C, projection="gaussian"))
+    for one, other in zip(known(bank, rows_B3), made(mixture, bank, rows_B3), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
 def test_every_example_is_as_likely_at_every_position() -> None:
     of = data(each=4)
     rows_B3 = rows_of(Mixture(), 0, 0, 4000)

@@ -99,13 +99,32 @@ def test_scores_are_those_of_the_contexts() -> None:
     assert rows_ER3.shape == (4, 256, 3)
     assert rows_ER3[:, 0, 0].tolist() == [0, 1, 2, 3]
     accuracy_EN, nats_EN = program().score(made, jnp.asarray(rows_ER3))
-    for which in (1, 3):
+    for which in (2, 3):
         one = TRAINING.evaluations[which]
         make = functools.partial(contexts_of, Mixture([one.distribution]), examples=N, classes=C)
         contexts = jax.jit(make)(bank_of([data(1)], F), jnp.asarray(one.rows(256)))
         accuracy_N, nats_N = position_scores(network_of(LEARNER), made, contexts)
         np.testing.assert_allclose(nats_EN[which], nats_N, rtol=1e-4)
         np.testing.assert_allclose(accuracy_EN[which], accuracy_N, atol=2 / 256)
+
+
+def test_seen_tasks_are_those_met_by_each_point() -> None:
+    told: list[Any] = []
+    zeros = jnp.zeros((2, N)), jnp.zeros((2, N))
+    state = initial_state(jnp.zeros(1), optimizer_of(TRAINING.optimizer, 1))
+    keeping = Program(lambda seed: state, lambda *_: (state, jnp.zeros(())), lambda _, r: (told.append(r), zeros)[1])
+    evaluations = [Evaluation("unseen"), Evaluation("seen", TaskDistribution(tasks=2**20), met=True)]
+    training = replace(TRAINING, evaluations=evaluations, seed=4, batch=2, steps=40, contexts=64)
+    assert shape_of(training) == shape_of(replace(training, evaluations=[evaluations[0], Evaluation("seen")]))
+    meta_train(training, keeping)
+    every = rows_of(training.mixture, 4, 0, 80)[:, 1].tolist()
+    assert len({*every}) == 80
+    for point, rows_ER3 in enumerate(told):
+        met = every[: 20 * (point + 1)]
+        ids = rows_ER3[1, :, 1].tolist()
+        assert {*ids} == {*met} if point < 3 else len({*ids}) == 64 and {*ids} <= {*met}
+        assert np.array_equal(rows_ER3[0, :, 2], rows_ER3[1, :, 2])
+    assert len(told) == 4
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from models.in_context.tasks import (
     UNSEEN,
     Mixture,
     TaskDistribution,
+    met_ids,
+    met_rows,
     normals,
     permutation_of,
     rows_of,
@@ -103,7 +105,7 @@ def test_projections_keep_lengths_on_average_and_scales_differ_by_the_root_of_f(
 
 
 def test_other_projections() -> None:
-    rotations_TFF, _ = tasks(TaskDistribution(projection="orthogonal", scale="std"), range(20))
+    rotations_TFF, _ = tasks(TaskDistribution(projection="orthogonal"), range(20))
     np.testing.assert_allclose(rotations_TFF @ rotations_TFF.swapaxes(1, 2), np.tile(np.eye(F), (20, 1, 1)), atol=1e-5)
     assert np.abs(rotations_TFF[0] - rotations_TFF[1]).max() > 0.1
     assert np.sign(np.linalg.det(rotations_TFF)).min() < np.sign(np.linalg.det(rotations_TFF)).max()
@@ -194,6 +196,52 @@ def test_what_judges_is_none_of_what_trains() -> None:
     assert not {*unseen_rows(100)[:, 2].tolist()} & {*seen_B3[:, 2].tolist()}
     few_B3 = seen_rows(TaskDistribution(tasks=2**10), 2**6)
     assert few_B3[:, 1].tolist() == [*range(0, 2**10, 2**4)]
+
+
+def test_seen_tasks_are_those_that_the_run_met_with_the_examples_of_the_unseen() -> None:
+    mixture = Mixture([TaskDistribution(tasks=MOST_TASKS), TaskDistribution(tasks=MOST_TASKS, classes=2)], [2, 1])
+    run_B3 = rows_of(mixture, 5, 0, 900)
+    whole = [row for row in run_B3.tolist() if row[0] == 0]
+    ids_M = met_ids(run_B3)
+    assert ids_M.dtype == np.int32
+    assert ids_M.tolist() == list(dict.fromkeys(id for _, id, _ in whole))
+    assert 550 < len(ids_M) < 650  # two thirds: those met with two classes alone are not met
+    in_two: Any = met_ids(run_B3[300:], met_ids(run_B3[:300]))
+    assert np.array_equal(in_two, ids_M)
+    met_B3, unseen_B3 = met_rows(ids_M, 64), unseen_rows(64)
+    assert (met_B3.shape, met_B3.dtype) == ((64, 3), np.int32)
+    assert np.array_equal(met_B3[:, [0, 2]], unseen_B3[:, [0, 2]])
+    assert len({*met_B3[:, 1].tolist()}) == 64
+    places = [ids_M.tolist().index(id) for id in met_B3[:, 1]]  # from the first to the last, evenly
+    assert places[0] == 0
+    assert {*np.diff(places).tolist()} == {len(ids_M) // 64, len(ids_M) // 64 + 1}
+    # ids spread over all that there are, which is what was judged before, are none of them
+    assert not {*seen_rows(mixture.distributions[0], 64)[1:, 1].tolist()} & {*ids_M.tolist()}
+
+
+def test_few_tasks_are_judged_equally_often() -> None:
+    ids_M = met_ids(rows_of(Mixture([TaskDistribution(tasks=5)]), 0, 0, 200))
+    assert sorted(ids_M.tolist()) == [*range(5)]
+    assert np.bincount(met_rows(ids_M, 20)[:, 1]).tolist() == [4] * 5
+    with pytest.raises(UserError, match="no task is a seen one"):
+        met_rows(met_ids(np.array([[1, 3, 0]], np.int32)), 4)
+
+
+def test_projections_of_a_scale_make_inputs_as_long_as_each_other() -> None:
+    """What a learner was trained on with Gaussian projections it is judged by with rotations, at the same scale."""
+    x_F = np.linspace(-1, 1, 16)
+    lengths = {}
+    for scale in ("variance", "std"):
+        for projection in ("gaussian", "orthogonal"):
+            told: Any = {"scale": scale, "projection": projection}
+            projections_TFF, _ = tasks(TaskDistribution(**told), np.arange(200), features=16)
+            lengths[scale, projection] = np.mean(np.sum((x_F @ projections_TFF) ** 2, axis=-1)) / np.sum(x_F**2)
+    assert lengths["variance", "orthogonal"] == pytest.approx(1, rel=1e-4)
+    assert lengths["std", "orthogonal"] == pytest.approx(1 / 16, rel=1e-4)
+    assert lengths["variance", "gaussian"] == pytest.approx(1, rel=0.1)
+    assert lengths["std", "gaussian"] == pytest.approx(1 / 16, rel=0.1)
+    none_TFF, _ = tasks(TaskDistribution(projection="none", scale="std"), np.arange(1), features=16)
+    assert np.array_equal(none_TFF[0], np.eye(16))
 
 
 @pytest.mark.parametrize(
