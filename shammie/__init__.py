@@ -2,6 +2,7 @@
 
 The public names below are imported on first use (PEP 562), so `import shammie` costs nothing:
 
+    composition     diffusion models as densities: `shammie.composition.sample(key, ring * bar, config, chains=1000)`
     Codec           the neural tokenizer: `shammie.Codec.default().encode(b"text")`
     exponents       how layers scale with width: `shammie.exponents("mup", "adam")["hidden"].c`
     Parameterized   a Flax network whose learning rate, tuned small, holds at any width
@@ -16,6 +17,7 @@ from typing import Any
 _HOME = {
     "Codec": "models.equal_info.codec",
     "Parameterized": "models.parameterization.parameterized",
+    "composition": "models.composition",  # the package itself
     "exponents": "models.parameterization.exponents",
     "star": "models.learned_optimizers.face",
     "velo": "models.learned_optimizers.face",
@@ -25,7 +27,8 @@ __all__ = list(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+        home = import_module(_HOME[name])
+        return home if home.__name__ == f"models.{name}" else getattr(home, name)
     if name == "__version__":
         return metadata.version("shammie")
     raise AttributeError(f"module 'shammie' has no attribute {name!r}; it has {', '.join(__all__)}")

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa
 
@@ -15,6 +16,7 @@ from beam_jobs.sweep.ways import Ways
 from models.composition.annealing import Samples
 from models.composition.diagnostics import drawn
 from models.composition.diffusion import parameter_count
+from models.composition.importance import resampling
 from models.composition.plane_judging import NOWHERE, Closeness, Judge, closeness_of, judge_of
 from models.composition.plane_training import PlaneRun, Program, from_json, noised_again, program_of, trained
 from shammie.configs import plain
@@ -42,8 +44,8 @@ class Planes:
 
     A row has, for each of K samplers: its name in `samplers`; why it has no samples in `refused`, else ""; each measure
     of `Closeness`; `dropped` chains; `evaluations` of scores by a chain; flat arrays `points` [K, N, 2], NaN where
-    there are fewer, `path` [K, P, N', 2], `acceptance` and `step_sizes` [K, T]. `losses` are those of both trainings,
-    `parameters` those of one model.
+    there are fewer, drawn by the chains' weights where a sampler has weights, `path` [K, P, N', 2], `acceptance` and
+    `step_sizes` [K, T]. `losses` are those of both trainings, `parameters` those of one model.
     """
 
     name = "composition_plane"
@@ -138,9 +140,11 @@ def _sampled(name: str, run: PlaneRun, judge: Judge, program: Program, both: Any
     key = jax.random.fold_in(jax.random.key(run.seed), 1000)
     samples: Samples = jax.device_get(program.draw[name](key, both, logs_2T))
     try:
-        x_ND, _, dropped = drawn(samples, config)
+        x_ND, log_weights_N, dropped = drawn(samples, config)
     except UserError as error:  # no chain stayed finite: a result of this sampler, not the end of the table
         return _column(name, run, NOWHERE, refused=error.problem)
+    if log_weights_N is not None:
+        x_ND = x_ND[np.asarray(resampling(jax.random.fold_in(key, 1), jnp.asarray(log_weights_N), 1.0)[0])]
     if config.is_reverse:
         x_ND = noised_again(run, x_ND)
     steps = {"acceptance": samples.acceptance_T, "step_sizes": samples.step_sizes_T}

@@ -1,7 +1,6 @@
 """How far made images are from real ones in a feature net's space. N, M = images, F = features."""
 
 import numpy as np
-import scipy.linalg
 from scipy.spatial import KDTree
 
 from shammie.errors import UserError
@@ -30,7 +29,7 @@ def frechet_distance(one_NF: np.ndarray, other_MF: np.ndarray) -> float:
     means = [x.mean(axis=0) for x in sets]
     one_FF, other_FF = (np.atleast_2d(np.cov(x, rowvar=False)) for x in sets)
     # the trace of the product's root is that of the roots of its eigenvalues, which are real and 0 or more
-    roots = np.sqrt(np.maximum(scipy.linalg.eigvals(one_FF @ other_FF).real, 0.0))
+    roots = np.sqrt(np.maximum(np.linalg.eigvals(one_FF @ other_FF).real, 0.0))
     difference = means[0] - means[1]
     return float(difference @ difference + np.trace(one_FF) + np.trace(other_FF) - 2.0 * roots.sum())
 

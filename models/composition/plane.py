@@ -9,10 +9,10 @@ The notebook's negation has no end: under any noise, 1 / inner_box^0.3 grows bey
 and the quotient of noised densities lies outside the box's corners. `frame` bounds what is divided by with a mixture,
 so that far from the inner box the quotient is the box alone; it is three operations nested, and needs energies.
 
-Components are the notebook's: a ring of eight Gaussians, and uniform densities with hard edges. Annealed samplers end at
-level 0, which has a little noise: there a `Truth` is the composition of the components with that noise, each in closed
-form, on a fine grid. Of the notebook's negation it is the noised frame that is meant. All in float64 on the host but for
-`draw`. N points, G cells of an axis.
+Components are the notebook's: a ring of eight Gaussians, and uniform densities with hard edges. Annealed samplers end
+at level 0, which has a little noise: there a `Truth` is the composition of the components with that noise, each in
+closed form, on a fine grid. Of the notebook's negation it is the noised frame, which is what is meant by it. All in
+float64 on the host but for `draw`. N points, G cells of an axis, K modes, D axes.
 """
 
 import functools
@@ -182,7 +182,7 @@ def composed_on_grid(pair: str, signal: float = 1.0, noise: float = 0.0) -> np.n
         composed_GG = np.maximum(_area(names[0]) * first_GG - _area(names[1]) * second_GG, 0.0)
     else:
         by_GG = (1.0 - BOUND) * second_GG + BOUND * first_GG
-        ratio_GG = np.divide(first_GG, by_GG, out=np.zeros_like(first_GG), where=first_GG > 0)
+        ratio_GG = np.divide(first_GG, by_GG, out=np.zeros_like(first_GG), where=by_GG > 0)
         composed_GG = first_GG * ratio_GG**BOUNDED_STRENGTH
     return composed_GG / composed_GG.sum()
 

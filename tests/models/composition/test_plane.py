@@ -141,7 +141,7 @@ def test_thin_tails_are_not_lost():
 
 
 def test_the_notebooks_negation_ends_outside_of_its_box():
-    # log of box^1.3 / inner_box^0.3 at level 0 along the diagonal, where by Gaussian tails it is highest at .7 + .3 * .4
+    # along the diagonal; by Gaussian tails box^1.3 / inner_box^0.3 is highest at .7 + .3 * .4
     at_G = plane.centres()
     first_G, second_G = (np.diag(plane.density_on_grid(name, *LEVEL_0)) for name in ("box", "inner_box"))
     seen_G = (at_G > 0) & (second_G > 1e-300)
@@ -156,12 +156,16 @@ def test_product_at_level_0_is_the_product_of_noised_components():
     signal, noise = LEVEL_0
     exact = plane.truth("product", signal, noise)
     x_ND = exact.sample(0, 2000)
+    near_N = np.abs(x_ND[:, 0]) < 0.12  # further out the bar's edge counts; a few in a thousand are at the next modes
+    assert 0.99 < near_N.mean() < 1
     variance = signal**2 * 0.03**2 + noise**2
     modes_KD = signal * np.array([[0.0, 0.5], [0.0, -0.5]])
-    squares_NK = ((x_ND[:, None] - modes_KD) ** 2).sum(axis=-1)
+    squares_NK = ((x_ND[near_N, None] - modes_KD) ** 2).sum(axis=-1)
     log_N = np.log(np.exp(-squares_NK / (2 * variance)).sum(axis=1) / (4 * np.pi * variance))
-    assert exact.log_density(x_ND) == pytest.approx(log_N, abs=0.03)
-    assert np.diag(exact.covariance()) == pytest.approx((variance, variance + signal**2 * 0.25), rel=5e-3)
+    assert exact.log_density(x_ND[near_N]) == pytest.approx(log_N, abs=0.03)
+    variances_D = np.diag(exact.covariance())
+    assert variances_D[1] == pytest.approx(variance + signal**2 * 0.25, rel=5e-3)
+    assert variance < variances_D[0] < variance + 5e-4
 
 
 def test_a_density_integrates_to_one_and_ends_at_the_floor(clean):
