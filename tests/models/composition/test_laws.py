@@ -50,7 +50,7 @@ def test_annealed_chains_give_the_mean_of_unequal_gaussians(kind: str) -> None:
 
 
 MIXED: dict[str, Any] = {
-    "mala": SamplerConfig(kind="mala", step_size=1e-3, steps=20),
+    "mala": SamplerConfig(kind="mala", step_size=1e-3, steps=10, target_acceptance=0.7),
     "hmc": SamplerConfig(kind="hmc", step_size=0.03, steps=10),
 }
 
