@@ -57,9 +57,9 @@ def test_what_cannot_be_composed() -> None:
     with pytest.raises(
         UserError, match=r"one is of points of shape \(2,\), line of \(1,\); compose models of the same"
     ):
-        ONE * gaussian(np.zeros(1), 1.0, SCHEDULE, name="line")
+        _ = ONE * gaussian(np.zeros(1), 1.0, SCHEDULE, name="line")
     with pytest.raises(UserError, match=r"one and coarse have different noise schedules: .*levels=10.*levels=5"):
-        ONE / gaussian(np.zeros(2), 1.0, NoiseSchedule(levels=5), name="coarse")
+        _ = ONE / gaussian(np.zeros(2), 1.0, NoiseSchedule(levels=5), name="coarse")
 
 
 @pytest.mark.parametrize("level", [0, 5, 9])
