@@ -10,12 +10,10 @@ from models.composition.plane import HALF_WIDTH, truth
 from workflows.composition_plane import JUDGED_BY, FoundPlane, PlaneRow, by_place
 from workflows.report import new_figure
 
-COLOURS = {"reverse": "#d9822b", "ula": "#8fb8cc", "mala": "#0b6e8f", "uhmc": "#b79ad1", "hmc": "#7a4fa3",
-           "weighted_mala": "#3b8f4a", "weighted_hmc": "#b0413e"}  # fmt: skip
-OTHER_COLOURS = ("#6b7178", "#c2a21a")
+COLOURS = {"reverse": "#d9822b", "ula": "#8fb8cc", "mala": "#0b6e8f", "uhmc": "#b79ad1", "hmc": "#7a4fa3"}
+OTHER_COLOURS = ("#3b8f4a", "#b0413e", "#6b7178", "#c2a21a")
 INK, FAINT, LINE = "#1c2024", "#6b7178", "#d9dbdd"
-NAMES = {"exact": "truth", "ula": "ULA", "mala": "MALA", "uhmc": "U-HMC", "hmc": "HMC",
-         "weighted_mala": "MALA, weighted", "weighted_hmc": "HMC, weighted"}  # fmt: skip
+NAMES = {"exact": "truth", "ula": "ULA", "mala": "MALA", "uhmc": "U-HMC", "hmc": "HMC"}
 SHOWN = 1.15  # half the side of what is shown of the plane
 COARSE = 4  # cells of the truth's grid that are one pixel of a picture
 DARKEST = 0.55  # of a colour map, for the density beneath points
