@@ -11,6 +11,7 @@ from beam_jobs.composition.plane_cells import EXACT, MEASURES, PLANE, PLANE_ADDR
 from beam_jobs.sweep.job import read_cells, run_sweep
 from beam_jobs.sweep.kinds import load_kind
 from beam_jobs.sweep.ways import Ways
+from models.composition.diffusion import parameter_count
 from models.composition.diffusion_config import DiffusionConfig
 from models.composition.plane import truth
 from models.composition.plane_training import PlaneRun, from_json
@@ -66,7 +67,11 @@ def test_groups_and_costs() -> None:
     assert kind.group_key(plane_config(replace(RUN, seed=7))) == kind.group_key(plane_config(RUN))
     for other in (SCORE, replace(RUN, pair="negation"), replace(RUN, chains=61)):
         assert kind.group_key(plane_config(other)) != kind.group_key(plane_config(RUN))
-    assert kind.cost(plane_config(replace(RUN, steps=10**9))) > 1000 * kind.cost(plane_config(RUN)) > 0
+    # a step of an energy: two models, three passes of the network's products, 2.2 times over for its gradient
+    flops = 2 * 3 * 2 * parameter_count(RUN.model) * 2.2 * RUN.batch
+    one, two, three = (kind.cost(plane_config(replace(RUN, steps=many * 10**9))) for many in (1, 2, 3))
+    assert two - one == pytest.approx(10**9 * flops / 3e10, rel=1e-6)
+    assert three - two == pytest.approx(two - one, rel=1e-6)
     assert kind.cost(plane_config(replace(SCORE, pair="mixture"))) <= 1.0  # it is refused at once
 
 
