@@ -32,7 +32,10 @@ from workflows.sweep import sweep_step
 __all__ = ["CaptionSettings", "DigitSettings", "PlaneGrid", "SceneSettings", "Settings", "steps"]
 
 CELLS = ("models.composition", "models.training")
-PAGES = tuple(f"workflows.composition_{name}" for name in ("report", "plane", "plane_pictures", "digits_pictures"))
+PAGES = tuple(
+    f"workflows.composition_{name}"
+    for name in ("report", "plane", "plane_pictures", "digits_pictures", "scenes_pictures")
+)
 
 
 @dataclass(frozen=True)

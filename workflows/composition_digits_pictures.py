@@ -41,24 +41,6 @@ def guided_figure(images: Mapping[str, np.ndarray], classes: int) -> Any:
     return figure
 
 
-def sheets_figure(images: Mapping[str, np.ndarray], columns: int = 8) -> Any:
-    """A line of images for each name.
-
-    Args:
-        images: by name, float32 [N, H, W, C] from -1 to 1.
-        columns: at most so many of each.
-    """
-    figure, first = new_figure(7.5, 0.85 * len(images) + 0.2)
-    first.remove()
-    for row, (name, x_NHWC) in enumerate(images.items()):
-        axes = figure.add_subplot(len(images), 1, row + 1)
-        axes.imshow(sheet(x_NHWC[:columns], columns), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        axes.set_title(name, fontsize=8, loc="left")
-        axes.axis("off")
-    figure.tight_layout()
-    return figure
-
-
 def tapestry_figure(
     images: Mapping[str, np.ndarray], wished_NW: np.ndarray, rows_of_windows: int, shown: int = 6
 ) -> Any:

@@ -10,13 +10,13 @@ from models.composition.plane import HALF_WIDTH, truth
 from workflows.composition_plane import JUDGED_BY, FoundPlane, PlaneRow, by_place
 from workflows.report import new_figure
 
-COLOURS = {"reverse": "#d9822b", "ula": "#8fb8cc", "mala": "#0b6e8f", "uhmc": "#b79ad1", "hmc": "#7a4fa3"}
+COLOURS = {"reverse": "#d9822b", "ula": "#4f9bbd", "mala": "#0b6e8f", "uhmc": "#a06cc9", "hmc": "#7a4fa3"}
 OTHER_COLOURS = ("#3b8f4a", "#b0413e", "#6b7178", "#c2a21a")
 INK, FAINT, LINE = "#1c2024", "#6b7178", "#d9dbdd"
 NAMES = {"exact": "truth", "ula": "ULA", "mala": "MALA", "uhmc": "U-HMC", "hmc": "HMC"}
 SHOWN = 1.15  # half the side of what is shown of the plane
 COARSE = 4  # cells of the truth's grid that are one pixel of a picture
-DARKEST = 0.55  # of a colour map, for the density beneath points
+DARKEST = 0.3  # of a colour map, for the density beneath points
 
 
 def clouds(found: Sequence[FoundPlane], pair: str) -> Any:
@@ -36,7 +36,7 @@ def clouds(found: Sequence[FoundPlane], pair: str) -> Any:
             _plane(here, density)
             points_ND = cell.points_KND[row]
             colour = INK if sampler == EXACT else _colour(sampler, samplers)
-            here.plot(*points_ND.T, ".", color=colour, markersize=1.6, alpha=0.6, markeredgewidth=0, rasterized=False)
+            here.plot(*points_ND.T, ".", color=colour, markersize=2.0, alpha=0.75, markeredgewidth=0, rasterized=False)
             if sampler in cell.refused:
                 _nothing(here, _short(cell.refused[sampler]))
             elif sampler != EXACT:
@@ -166,7 +166,7 @@ def _plane(axes: Any, density: np.ndarray, *, side: float = SHOWN, faint: bool =
 
 
 def _nothing(axes: Any, why: str) -> None:
-    axes.text(0.5, 0.5, f"-\n{why}", transform=axes.transAxes, ha="center", va="center", fontsize=7.5, color=FAINT)
+    axes.text(0.5, 0.5, f"-\n{why}", transform=axes.transAxes, ha="center", va="center", fontsize=7.5, color=INK)
 
 
 def _corner(axes: Any, text: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from shammie.files import join, read_json, write_bytes, write_json
 from workflows import composition_digits_pictures, composition_plane_pictures
+from workflows import composition_scenes_pictures as scenes_pictures
 from workflows.composition_plane import EXACT, JUDGED_BY, PlaneGrid, checks, found_of, measures, results
 from workflows.composition_scenes import IMAGES, REAL, SCORES
 from workflows.composition_steps import read_arrays
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 SHOWN_MEASURES = {
     JUDGED_BY: "variance error",
-    "mmd2": "squared MMD",
+    "squared_mmd": "squared MMD",
     "log_likelihood": "log-likelihood (nats)",
     "kl_from_truth": "KL(truth, samples)",
     "kl_from_samples": "KL(samples, truth)",
@@ -57,16 +58,15 @@ def _plane(page: Page, grid: PlaneGrid, directory: str) -> dict[str, Any]:
         " against it. The log-likelihood alone would rank samples that are too concentrated above the truth itself.",
     )
     page.picture(composition_plane_pictures.errors(rows), "Relative error of the samples' covariance, by sampler.")
-    shown = [name for name in SHOWN_MEASURES if name in rows[0].values]
     lines = []
     for row in rows:
-        values = ["-"] * len(shown) if row.refused else [row.mean(name) for name in shown]
+        values = ["-"] * len(SHOWN_MEASURES) if row.refused else [row.mean(name) for name in SHOWN_MEASURES]
         lines.append([row.pair, row.form, row.sampler, *values, row.evaluations or "-"])
     page.table(
-        ["pair", "model", "sampler", *[SHOWN_MEASURES[name] for name in shown], "scores a chain"],
+        ["pair", "model", "sampler", *SHOWN_MEASURES.values(), "scores a chain"],
         lines,
         ours=[row.tested for row in rows],
-        caption=f"Means over {len(grid.seeds)} seeds; {EXACT}: draws from the truth itself; -: refused, as mixtures and"
+        caption=f"Means over {len(grid.seeds)} seed(s); {EXACT}: draws from the truth itself; -: refused, as mixtures and"
         " Metropolis tests need energies. Bold: with a Metropolis test.",
     )
     for pair in grid.pairs:
@@ -111,10 +111,13 @@ def _scenes(page: Page, name: str, directory: str) -> dict[str, Any]:
             out |= {f"{key}_low": accuracy.low, f"{key}_high": accuracy.high}
         lines.append([form, sampler, wish, accuracy.mean, own[0].get("evaluations") or "-"])
     page.table(["model", "sampler", by, "right", "scores a chain"], lines)
-    shown = {key: x for key, x in images.items() if x.ndim == 4 and len(x)}
-    if shown:
-        sheets = {key: x[:8] for key, x in shown.items()}
-        page.picture(composition_digits_pictures.sheets_figure(sheets), "Scenes by model, sampler and wish.")
+    if name == "captions":
+        page.picture(scenes_pictures.captions_figure(images, rows), "Scenes of each wish.")
+    else:
+        page.picture(scenes_pictures.accuracy_figure(rows), "Scenes with all conditions, by their number.")
+        counts = sorted({row["conditions"] for row in rows})
+        for kind in scenes_pictures.names_of(rows):
+            page.picture(scenes_pictures.scenes_figure(images, kind, counts), "Crosses: where an object was wished.")
     return {key: value for key, value in out.items() if np.isfinite(value)}
 
 

@@ -127,8 +127,8 @@ SYSTEMS: dict[str, System] = {
             "arXiv:2302.11552",
             "diffusion models composed as densities and sampled by MCMC",
             (
-                Experiment("main", "gin/composition/main.gin", "the 2D table with one seed", "15"),
-                Experiment("tiny", "gin/composition/tiny.gin", "every kind of step at toy size; no claims", "2"),
+                Experiment("main", "gin/composition/main.gin", "the 2D table with one seed", "8"),
+                Experiment("tiny", "gin/composition/tiny.gin", "every kind of step at toy size; no claims", "3"),
                 Experiment(
                     "small",
                     "gin/composition/small.gin",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from beam_jobs.composition.plane_cells import EXACT, MEASURES, PLANE, PLANE_ADDRESS, plane_config
+from beam_jobs.composition.plane_cells import EXACT, FLOPS_PER_S, MEASURES, PLANE, PLANE_ADDRESS, plane_config
 from beam_jobs.sweep.job import read_cells, run_sweep
 from beam_jobs.sweep.kinds import load_kind
 from beam_jobs.sweep.ways import Ways
@@ -70,7 +70,7 @@ def test_groups_and_costs() -> None:
     # a step of an energy: two models, three passes of the network's products, 2.2 times over for its gradient
     flops = 2 * 3 * 2 * parameter_count(RUN.model) * 2.2 * RUN.batch
     one, two, three = (kind.cost(plane_config(replace(RUN, steps=many * 10**9))) for many in (1, 2, 3))
-    assert two - one == pytest.approx(10**9 * flops / 3e10, rel=1e-6)
+    assert two - one == pytest.approx(10**9 * flops / FLOPS_PER_S, rel=1e-6)
     assert three - two == pytest.approx(two - one, rel=1e-6)
     assert kind.cost(plane_config(replace(SCORE, pair="mixture"))) <= 1.0  # it is refused at once
 

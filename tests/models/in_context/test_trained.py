@@ -72,7 +72,7 @@ def test_other_bytes_are_no_learner(data: bytes) -> None:
 def test_parameters_of_other_sizes_are_named() -> None:
     told = {**json.loads(stored().partition(b"\n")[0])["config"]}
     with pytest.raises(
-        UserError, match=r"\['example'\]\['kernel'\] is \(5, 8\), but a learner of its sizes has \(6, 8\)"
+        UserError, match=r"\['example'\]\['kernel'\] is \(5, 8\), but a meta-trained learner of its sizes has \(6, 8\)"
     ):
         TrainedLearner.from_bytes(with_header(config={**told, "features": 6}), "learner.bin")
     with pytest.raises(UserError, match=r"is None, but"):
