@@ -66,8 +66,8 @@ def _plane(page: Page, grid: PlaneGrid, directory: str) -> dict[str, Any]:
         ["pair", "model", "sampler", *SHOWN_MEASURES.values(), "scores a chain"],
         lines,
         ours=[row.tested for row in rows],
-        caption=f"Means over {len(grid.seeds)} seed(s); {EXACT}: draws from the truth itself; -: refused, as mixtures and"
-        " Metropolis tests need energies. Bold: with a Metropolis test.",
+        caption=f"Means over {len(grid.seeds)} seed(s). {EXACT}: draws from the truth itself. -: refused, as mixtures"
+        " and Metropolis tests need energies. Bold: with a Metropolis test.",
     )
     for pair in grid.pairs:
         page.picture(composition_plane_pictures.clouds(found, pair), f"{pair}: samples over the true density.")
