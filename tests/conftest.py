@@ -1,6 +1,7 @@
 """What every test stands on: JAX on the CPU, no silent rank promotion, and a cache of its own for file hashes."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,15 @@ def pytest_collection_finish() -> None:
     import jax
 
     jax.jit(lambda x: x + 1)(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs() -> Iterator[None]:
+    """Compiled programs end with their module: each holds mappings, of which a process may have 65,530, and memory."""
+    yield
+    import jax
+
+    jax.clear_caches()
 
 
 @pytest.fixture

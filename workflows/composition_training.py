@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from models.composition.conditions import condition_spec
 from models.composition.denoising import (
     ROW,
     Noised,
@@ -28,7 +29,6 @@ from models.composition.sources import (
     as_point,
     check_example,
     check_source,
-    condition_spec,
     is_resident,
     is_streamed,
     source_of,

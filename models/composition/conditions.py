@@ -1,7 +1,7 @@
 """What a network is told about a point, as one vector; a learned one stands for nothing being told.
 
-So one network is a model given each condition and the unconditional one (Ho and Salimans 2022). B = batch,
-E = width of the vector, L = words.
+So one network is a model given each condition and the unconditional one (Ho and Salimans 2022). Where things lie is
+shown beside the image as well, as maps. B = batch, E = width of the vector, L = words, H, W = height and width.
 """
 
 import math
@@ -15,6 +15,7 @@ from flax.linen import partitioning
 from models.composition.diffusion_config import ConditionConfig
 from models.composition.layers import Attention, Dense, Norm, Table
 
+REACHES = (0.07, 0.2)  # of the bumps that a place is drawn as, shares of a side
 OCTAVES = 4  # of the sines that a vector's numbers are read by: the finest has a period of 1/4
 
 
@@ -35,7 +36,7 @@ class Condition(nn.Module):
             float32 [B, E].
         """
         c = self.config
-        encoders = {"classes": self._class, "vector": self._vector, "words": self._words}
+        encoders = {"classes": self._class, "vector": self._vector, "place": self._vector, "words": self._words}
         told_BE = encoders[c.kind](condition)
         nothing_E = partitioning.param_with_axes("nothing", nn.initializers.normal(1.0), (c.width,), axes=("embed",))
         return jnp.where(present_B[:, None], told_BE, nothing_E[None])
@@ -62,10 +63,40 @@ class Condition(nn.Module):
         return jnp.sum(x_BLE * weights_BL[..., None], axis=1) / jnp.sqrt(count_B)[:, None]
 
 
+def condition_spec(config: ConditionConfig) -> tuple[tuple[int, ...], Any] | None:
+    """Shape and type of one condition; None where there is none."""
+    specs: dict[str, tuple[tuple[int, ...], Any]] = {
+        "classes": ((), jnp.dtype(jnp.int32)),
+        "place": ((2,), jnp.dtype(jnp.float32)),
+        "vector": ((config.size,), jnp.dtype(jnp.float32)),
+        "words": ((config.length,), jnp.dtype(jnp.int32)),
+    }
+    return specs.get(config.kind)
+
+
 def some_condition(config: ConditionConfig, count: int) -> Any:
     """Conditions of the right shapes and types for so many points, all zeros; None where there are none."""
-    if config.kind == "none":
-        return None
-    if config.kind == "classes":
-        return jnp.zeros(count, jnp.int32)
-    return jnp.zeros((count, config.size)) if config.kind == "vector" else jnp.zeros((count, config.length), jnp.int32)
+    spec = condition_spec(config)
+    return None if spec is None else jnp.zeros((count, *spec[0]), spec[1])
+
+
+def place_maps(place_B2: jax.Array, present_B: jax.Array, height: int, width: int) -> jax.Array:
+    """Places as images: bumps round each, and whether there is one; zeros where the place is not told.
+
+    Convolutions cannot tell one position from another, and take many thousand steps to learn it from a vector.
+
+    Args:
+        place_B2: x to the right and y down, from 0 to 1.
+        present_B: bool.
+        height: of the images.
+        width: of the images.
+
+    Returns:
+        float32 [B, height, width, len(REACHES) + 1].
+    """
+    right_BHW = (jnp.arange(width) + 0.5)[None, None, :] / width - place_B2[:, 0, None, None]
+    down_BHW = (jnp.arange(height) + 0.5)[None, :, None] / height - place_B2[:, 1, None, None]
+    squares_BHW = right_BHW**2 + down_BHW**2
+    bumps = [jnp.exp(-squares_BHW / (2.0 * reach**2)) for reach in REACHES]
+    maps_BHWC = jnp.stack([*bumps, jnp.ones_like(squares_BHW)], axis=-1)
+    return jnp.where(present_B[:, None, None, None], maps_BHWC, 0.0)

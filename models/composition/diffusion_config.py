@@ -12,7 +12,7 @@ from shammie.errors import UserError, unknown
 FORMS = ("score", "dae", "dae_half", "l2", "inner", "classifier")
 ENERGY_FORMS = ("dae", "dae_half", "l2", "inner")
 NETWORKS = ("mlp", "unet")
-CONDITIONS = ("none", "classes", "vector", "words")
+CONDITIONS = ("none", "classes", "vector", "place", "words")
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,14 @@ class ConditionConfig:
 
     Attributes:
         kind: "none"; "classes": a class, int32 []; "vector": numbers such as a position, float32 [size], about -1 to 1;
-            "words": a caption, int32 [length], ids from 1 and 0 for padding, the order of which counts.
+            "place": where something lies in an image, float32 [2], x to the right and y down, from 0 to 1; a U-Net sees
+            it as a map; "words": a caption, int32 [length], ids from 1 and 0 for padding, the order of which counts.
         size: classes; numbers of a vector; ids of the vocabulary, 0 among them.
         length: the most words of a caption.
         width: of what is made of it for the network.
     """
 
-    kind: Literal["none", "classes", "vector", "words"] = "none"
+    kind: Literal["none", "classes", "vector", "place", "words"] = "none"
     size: int = 0
     length: int = 0
     width: int = 32
@@ -35,7 +36,7 @@ class ConditionConfig:
     def __post_init__(self) -> None:
         if self.kind not in CONDITIONS:
             raise unknown("kind of condition", self.kind, CONDITIONS)
-        need = {"none": (), "classes": ("size", "width"), "vector": ("size", "width")}
+        need = {"none": (), "classes": ("size", "width"), "vector": ("size", "width"), "place": ("width",)}
         for name in need.get(self.kind, ("size", "length", "width")):
             _check_whole(f"ConditionConfig.{name} of {self.kind!r}", getattr(self, name))
 
@@ -91,6 +92,8 @@ class DiffusionConfig:
             _check_whole(f"DiffusionConfig.{name}", getattr(self, name))
         for size in (*self.shape, *self.widths):
             _check_whole("a size in DiffusionConfig.shape or widths", size)
+        if self.condition.kind == "place" and self.network != "unet":
+            raise UserError("an MLP has no places that a condition could name", "make the condition's kind 'vector'")
         if self.form == "classifier" and self.condition.kind != "classes":
             raise UserError(
                 f"a classifier's condition is {self.condition.kind!r}", "give it 'classes': it tells these apart"

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from models.composition.conditions import condition_spec
 from models.composition.denoising import Draw
-from models.composition.diffusion_config import ConditionConfig, DiffusionConfig
+from models.composition.diffusion_config import DiffusionConfig
 from shammie.errors import UserError, unknown
 
 PLANES = ("ring", "bar", "left_bar", "right_bar", "box", "inner_box")
@@ -119,13 +120,3 @@ def check_example(config: DiffusionConfig, name: str, shape: tuple[int, ...], co
             f" {list(wanted[0])}",
             "change model.condition",
         )
-
-
-def condition_spec(config: ConditionConfig) -> tuple[tuple[int, ...], Any] | None:
-    """Shape and type of one condition; None where there is none."""
-    specs: dict[str, tuple[tuple[int, ...], Any]] = {
-        "classes": ((), jnp.dtype(jnp.int32)),
-        "vector": ((config.size,), jnp.dtype(jnp.float32)),
-        "words": ((config.length,), jnp.dtype(jnp.int32)),
-    }
-    return specs.get(config.kind)

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from models.composition.conditions import Condition
+from models.composition.conditions import Condition, place_maps
 from models.composition.diffusion_config import DiffusionConfig
 from models.composition.layers import Attention, Conv, Dense, Norm
 
@@ -75,7 +75,11 @@ class UNet(nn.Module):
         """
         c = self.config
         told_BE = self._told(level_B, condition, present_B)
-        x = Conv(c.widths[0], ("features", "embed"), name="into")(patched(x_BHWC, c.patch))
+        seen_BHWC = x_BHWC
+        if c.condition.kind == "place":
+            maps_BHWC = place_maps(condition, present_B, *x_BHWC.shape[1:3])
+            seen_BHWC = jnp.concatenate([x_BHWC, maps_BHWC], axis=-1)
+        x = Conv(c.widths[0], ("features", "embed"), name="into")(patched(seen_BHWC, c.patch))
         skips = [x]
         for place in range(len(c.widths)):
             if place:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from models.composition.conditions import place_maps
 from models.composition.diffusion import density_of, energy, first_variables, noise_of, output, parameter_count
 from models.composition.diffusion_config import ConditionConfig, DiffusionConfig
 from models.composition.unet import doubled, halved, patched, unpatched
@@ -99,7 +100,9 @@ def test_densities_are_the_batch_point_by_point(config: DiffusionConfig, form: s
     assert heavy[0]["while"] == 0
 
 
-@pytest.mark.parametrize(("config", "kind"), [*((MLP, kind) for kind in CONDITIONS), (UNET, "vector")])
+@pytest.mark.parametrize(
+    ("config", "kind"), [*((MLP, kind) for kind in CONDITIONS if kind != "place"), (UNET, "vector"), (UNET, "place")]
+)
 def test_conditions_are_heard_and_their_absence_is_the_unconditional_model(config: DiffusionConfig, kind: str) -> None:
     given, condition_B = CONDITIONS[kind]
     config = dataclasses.replace(config, form="score", condition=given)
@@ -115,6 +118,34 @@ def test_conditions_are_heard_and_their_absence_is_the_unconditional_model(confi
     for a, b in ((told_BX[0], nothing_BX[0]), (told_BX[0], told_BX[1]), (told_BX[0], told_BX[2])):
         assert np.abs(a - b).max() > 1e-3  # of words, the order alone differs
     assert np.isfinite(told_BX).all()  # of no words too
+
+
+def test_a_place_is_drawn_where_it_lies_and_nothing_where_none_is_told() -> None:
+    place_B2, told_B = jnp.array([[0.25, 0.625], [0.5, 0.5], [0.3, 0.4]]), jnp.array([True, True, False])
+    maps_BHWC = np.asarray(place_maps(place_B2, told_B, 12, 8))
+    assert maps_BHWC.shape == (3, 12, 8, 3)
+    # middles of pixels lie at (i + 1/2) / size: x .25 lies between columns 1 and 2, y .625 in row 7's upper edge
+    down, right = (7 + 0.5) / 12 - 0.625, (1 + 0.5) / 8 - 0.25
+    for channel, reach in enumerate((0.07, 0.2)):
+        bump_HW = maps_BHWC[0, ..., channel]
+        assert bump_HW[7, 1] == bump_HW.max() == pytest.approx(np.exp(-(down**2 + right**2) / (2 * reach**2)), rel=1e-5)
+        np.testing.assert_allclose(bump_HW[7, 1], bump_HW[7, 2], rtol=1e-5)
+        np.testing.assert_allclose(maps_BHWC[1, ..., channel], maps_BHWC[1, ::-1, ::-1, channel], rtol=1e-5)
+    assert (maps_BHWC[:2, ..., 2] == 1.0).all()
+    assert (maps_BHWC[2] == 0.0).all()
+
+
+def test_a_unet_sees_places_beside_the_image() -> None:
+    """Its first convolution has three channels more, and they move what it says though the vector's part is silenced."""
+    config = dataclasses.replace(UNET, form="score", condition=CONDITIONS["place"][0])
+    params = params_of(config)
+    assert params["into"]["kernel"].shape == (3, 3, UNET.shape[-1] + 3, UNET.widths[0])
+    (silent,) = [name for name in params if "condition" in name]
+    params[silent] = jax.tree.map(np.zeros_like, params[silent])
+    x_BX, level_B = points(config, 2)
+    x_BX = np.repeat(x_BX[:1], 2, axis=0)
+    said_BX = np.asarray(output(config, params, x_BX, 0 * level_B, np.array([[0.1, 0.2], [0.9, 0.5]], np.float32)))
+    assert np.abs(said_BX[0] - said_BX[1]).max() > 1e-3
 
 
 def test_the_l2_energy_begins_with_a_gradient() -> None:
@@ -165,6 +196,7 @@ def test_configs_go_through_json() -> None:
         (lambda: dataclasses.replace(UNET, attention=(2,)), "attention names resolution 2; give 0 to 1"),
         (lambda: DiffusionConfig(form="classifier"), "a classifier's condition is 'none'"),
         (lambda: ConditionConfig("words", 5), "ConditionConfig.length of 'words' is 0"),
+        (lambda: DiffusionConfig(condition=ConditionConfig("place")), "an MLP has no places"),
         (lambda: ConditionConfig("class", 5), "unknown kind of condition 'class'"),  # pyright: ignore
         (lambda: DiffusionConfig(blocks=0), "DiffusionConfig.blocks is 0"),
         (lambda: energy(of_form(MLP, "score"), {}, *points(MLP)), "a model of the form 'score' has no energy"),

@@ -22,6 +22,10 @@ CONDITIONS: dict[str, tuple[ConditionConfig, Any]] = {  # the last two examples 
         ConditionConfig("vector", 2, width=4),
         np.array([[0.1, 0.2], [0.9, 0.5], [-0.3, 0.0], [0.1, 0.2]], np.float32),
     ),
+    "place": (
+        ConditionConfig("place", width=4),
+        np.array([[0.1, 0.2], [0.9, 0.5], [0.3, 0.0], [0.1, 0.2]], np.float32),
+    ),
     "words": (
         ConditionConfig("words", 9, 4, width=4),
         np.array([[1, 2, 0, 0], [2, 1, 0, 0], [0, 0, 0, 0], [1, 2, 0, 0]]),
