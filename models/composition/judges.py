@@ -1,8 +1,9 @@
 """Judges of scenes: does an object lie here, and which kinds of objects are there? Trained on the spot on real scenes.
 
 The judge of positions looks at a small window round the place it is asked about, so that it is the same everywhere; the
-judge of captions at the whole image. Both see some noise in training, as samples keep the faintest level's. H, W, C =
-an image's axes, B = batch, N = objects or images, K = conditions, G = pixels of a window's side, S = steps.
+judge of captions at the whole image. Both see some noise in training, as samples keep the faintest level's, and images
+that are no scenes (`spoilt`), in which nothing is: a sampler that whitens the whole image has met no wish. H, W, C = an
+image's axes, B = batch, N = objects or images, K = conditions, G = pixels of a window's side, S = steps.
 """
 
 import functools
@@ -28,6 +29,7 @@ KINDS = len(COLOURS) * len(SHAPES)  # of objects: colour * len(SHAPES) + shape
 AT_ONCE = 100  # steps of one call of the compiled program
 TESTED = 2000  # held-out scenes that a judge is measured on
 HELD_OUT = 2**30  # is folded into the key of these
+SPOILT = 1  # likewise, of spoilt images
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class JudgeConfig:
         near: an object "lies" at places up to this far from its centre, a share of the side.
         far: none does where all centres are this far or more; between the two the judge may say either.
         noise: deviation of the noise on its training images is drawn from 0 to this.
+        spoilt: share of its training images that are no scenes.
         batch: of the training.
         steps: of the training.
         learning_rate: Adam's, that falls to 0 by a cosine.
@@ -56,8 +59,9 @@ class JudgeConfig:
     near: float = 0.06
     far: float = 0.12
     noise: float = 0.15
+    spoilt: float = 0.2
     batch: int = 128
-    steps: int = 400
+    steps: int = 600
     learning_rate: float = 2e-3
     seed: int = 0
 
@@ -120,7 +124,8 @@ def trained(config: JudgeConfig) -> tuple[Params, dict[str, float]]:
 
     Returns:
         Its parameters; and "accuracy", the share of right answers on held-out noiseless scenes: of positions on as many
-        yes as no, of captions over all kinds; "recall", of the yes, and "false_alarms", the share of no answered yes.
+        yes as no, of captions over all kinds; "recall", of the yes, "false_alarms", the share of no answered yes; and
+        "spoilt_alarms", that of images that are no scenes.
     """
     loss = _losses(config)
     schedule = OptimizerConfig(name="adam", learning_rate=config.learning_rate, factors="constant * cosine_decay")
@@ -130,7 +135,9 @@ def trained(config: JudgeConfig) -> tuple[Params, dict[str, float]]:
 
     @functools.partial(jax.jit, donate_argnums=0)
     def steps(state: Any, number_S: jax.Array) -> Any:
-        made = lambda number: questions(config, jax.random.fold_in(key, number), config.batch, config.noise)  # noqa: E731
+        made = lambda number: questions(  # noqa: E731
+            config, jax.random.fold_in(key, number), config.batch, config.noise, config.spoilt
+        )
         return scan_steps(lambda state, number: one_step(state, made(number)))(state, number_S)[0]
 
     state = jax.jit(lambda key: initial_state(first_params(config, key), optimizer))(key)
@@ -146,7 +153,9 @@ def first_params(config: JudgeConfig, key: jax.Array) -> Params:
     return variables["params"]
 
 
-def questions(config: JudgeConfig, key: jax.Array, count: int, noise: float) -> tuple[tuple[jax.Array, ...], jax.Array]:
+def questions(
+    config: JudgeConfig, key: jax.Array, count: int, noise: float, share: float = 0.0
+) -> tuple[tuple[jax.Array, ...], jax.Array]:
     """Random scenes with what is to be answered about them.
 
     Args:
@@ -154,6 +163,7 @@ def questions(config: JudgeConfig, key: jax.Array, count: int, noise: float) -> 
         key: of everything.
         count: B.
         noise: the largest deviation of noise on the images.
+        share: of the images that are spoilt.
 
     Returns:
         The judge's inputs: images, and of positions where to look, [B, 2]; and the answers, bool [B] or [B, kinds].
@@ -162,11 +172,25 @@ def questions(config: JudgeConfig, key: jax.Array, count: int, noise: float) -> 
     scenes: Scene = jax.vmap(lambda key: scene(key, config.scenes))(jax.random.split(scene_key, count))
     deviation_B = noise * jax.random.uniform(deviation_key, (count, 1, 1, 1))
     image_BHWC = scenes.image_HWC + deviation_B * jax.random.normal(noise_key, scenes.image_HWC.shape)
+    spoil_key, which_key = jax.random.split(jax.random.fold_in(key, SPOILT))
+    whole_B = ~jax.random.bernoulli(which_key, share, (count,))
+    image_BHWC = jnp.where(whole_B[:, None, None, None], image_BHWC, spoilt(spoil_key, image_BHWC))
     if config.kind == "captions":
-        return (image_BHWC,), jax.vmap(kinds_in)(scenes)
+        return (image_BHWC,), jax.vmap(kinds_in)(scenes) & whole_B[:, None]
     ask = lambda key, made: _place(key, config, made)  # noqa: E731
     position_B2, here_B = jax.vmap(ask)(jax.random.split(ask_key, count), scenes)
-    return (image_BHWC, position_B2), here_B
+    return (image_BHWC, position_B2), here_B & whole_B
+
+
+def spoilt(key: jax.Array, image_BHWC: jax.Array) -> jax.Array:
+    """Images that are no scenes, -1 to 1: half of them one grey, light or dark, with noise, half drowned in noise."""
+    count = len(image_BHWC)
+    grey_key, low_key, flat_key, noise_key = jax.random.split(key, 4)
+    one_each = lambda key, least, most: jax.random.uniform(key, (count, 1, 1, 1), minval=least, maxval=most)  # noqa: E731
+    flat_B111 = jax.random.bernoulli(flat_key, shape=(count, 1, 1, 1))
+    deviation_B111 = one_each(low_key, jnp.where(flat_B111, 0.0, 0.5), 1.0)
+    drowned_BHWC = jnp.where(flat_B111, one_each(grey_key, -1.0, 1.5), image_BHWC)
+    return jnp.clip(drowned_BHWC + deviation_B111 * jax.random.normal(noise_key, image_BHWC.shape), -1.0, 1.0)
 
 
 def kinds_in(made: Scene) -> jax.Array:
@@ -212,16 +236,18 @@ def _losses(config: JudgeConfig) -> Callable[[Params, Any], tuple[jax.Array, dic
 def measured(config: JudgeConfig, params: Params) -> dict[str, float]:
     """How often a judge is right on held-out scenes; see `trained`."""
 
-    def ask(params: Params, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def ask(params: Params, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         inputs, answers = questions(config, key, TESTED, 0.0)
-        return logits(config, params, *inputs) > 0, answers
+        nothing, _ = questions(config, key, TESTED, 0.0, share=1.0)
+        return logits(config, params, *inputs) > 0, answers, logits(config, params, *nothing) > 0
 
-    said, answers = jax.jit(ask)(params, jax.random.fold_in(jax.random.key(config.seed), HELD_OUT))
-    said, answers = np.asarray(said), np.asarray(answers)
+    asked = jax.jit(ask)(params, jax.random.fold_in(jax.random.key(config.seed), HELD_OUT))
+    said, answers, seen = (np.asarray(one) for one in asked)
     return {
         "accuracy": float(np.mean(said == answers)),
         "recall": float(np.mean(said[answers])),
         "false_alarms": float(np.mean(said[~answers])),
+        "spoilt_alarms": float(np.mean(seen)),
     }
 
 

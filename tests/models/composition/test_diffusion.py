@@ -136,7 +136,7 @@ def test_a_place_is_drawn_where_it_lies_and_nothing_where_none_is_told() -> None
 
 
 def test_a_unet_sees_places_beside_the_image() -> None:
-    """Its first convolution has three channels more, and they move what it says though the vector's part is silenced."""
+    """Its first convolution has three channels more: they move what it says though the vector is silenced."""
     config = dataclasses.replace(UNET, form="score", condition=CONDITIONS["place"][0])
     params = params_of(config)
     assert params["into"]["kernel"].shape == (3, 3, UNET.shape[-1] + 3, UNET.widths[0])

@@ -40,6 +40,27 @@ def test_all_objects_of_a_scene_are_found_and_those_of_others_are_not(positions)
     assert np.mean(turned) < 0.6  # x is not y
 
 
+def test_images_that_are_no_scenes_hold_nothing(positions):
+    """What a reverse process makes of many conditions is white all over; a judge of scenes alone found all in it."""
+    config, params, scores = positions
+    assert scores["spoilt_alarms"] < 0.25
+    places = made(GREY, 200, 5).centre_N2
+    white = jnp.clip(1.0 - 0.3 * jnp.abs(jax.random.normal(jax.random.key(1), (200, 16, 16, 1))), -1.0, 1.0)
+    assert np.mean(objects_at(config, params, white, places)) < 0.1
+
+
+def test_spoilt_images_are_as_many_as_asked_and_their_answer_is_no():
+    config, key = JudgeConfig(), jax.random.key(3)
+    (whole, at), here = questions(config, key, 400, 0.0)
+    (images, same), told = questions(config, key, 400, 0.0, share=0.25)
+    changed = np.abs(np.asarray(images - whole)).max(axis=(1, 2, 3)) > 0
+    np.testing.assert_array_equal(at, same)
+    assert 0.18 < changed.mean() < 0.32
+    assert not np.asarray(told)[changed].any()
+    np.testing.assert_array_equal(np.asarray(told)[~changed], np.asarray(here)[~changed])
+    assert np.abs(np.asarray(images)).max() <= 1.0
+
+
 def test_the_judge_is_sharp_about_distance(positions):
     config, params, _ = positions
     scenes = made(GREY, 300, 1)
