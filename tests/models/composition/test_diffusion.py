@@ -143,7 +143,7 @@ def test_a_unet_sees_places_beside_the_image() -> None:
     (silent,) = [name for name in params if "condition" in name]
     params[silent] = jax.tree.map(np.zeros_like, params[silent])
     x_BX, level_B = points(config, 2)
-    x_BX = np.repeat(x_BX[:1], 2, axis=0)
+    x_BX = jnp.repeat(x_BX[:1], 2, axis=0)
     said_BX = np.asarray(output(config, params, x_BX, 0 * level_B, np.array([[0.1, 0.2], [0.9, 0.5]], np.float32)))
     assert np.abs(said_BX[0] - said_BX[1]).max() > 1e-3
 
