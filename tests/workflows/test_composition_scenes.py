@@ -18,7 +18,7 @@ from workflows.composition_scenes import REAL, SceneSettings, accuracy_by, compo
 from workflows.composition_scenes_pictures import accuracy_figure, captions_figure, scenes_figure
 from workflows.composition_training import DiffusionTrainConfig
 
-POSITION = ConditionConfig("place", width=4)
+POSITION = ConditionConfig("vector", size=2, width=4)
 MODEL = DiffusionConfig(
     shape=(3,), form="l2", condition=POSITION, schedule=NoiseSchedule(levels=5), width=8, blocks=1, level_width=4
 )
