@@ -16,6 +16,7 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import PCollection
 
+from beam_jobs.inference.budget import SPENT
 from beam_jobs.inference.endpoint import EndpointConfig
 from beam_jobs.inference.endpoint_handler import EndpointHandler
 from beam_jobs.inference.lm_handler import LMHandler
@@ -223,6 +224,8 @@ class WriteSamples(beam.DoFn):
         """Writes the shard."""
         samples, letters = [], []
         for completion in answered.completions:
+            if completion.error == SPENT:
+                continue  # counted as unasked
             if completion.error:
                 letters.append((completion.id, completion.error))
                 continue
