@@ -179,6 +179,20 @@ SYSTEMS: dict[str, System] = {
                 Experiment("paper", "gin/velo/paper.gin", "the released VeLO's size and phases", "a cluster"),
             ),
         ),
+        System(
+            "adversarial_arithmetic",
+            "arXiv:2311.07587",
+            "the sentence that makes a model say 2 + 2 = 5, and hardening against it (PIRS-style: a reconstruction)",
+            (
+                Experiment(
+                    "main",
+                    "gin/adversarial_arithmetic/main.gin",
+                    "a target trained on the spot, attacked, compared with random strings, hardened",
+                    "15",
+                ),
+                Experiment("tiny", "gin/adversarial_arithmetic/tiny.gin", "the whole path at toy size; no claims", "1"),
+            ),
+        ),
     ]
 }
 
