@@ -8,7 +8,7 @@ available: the search is PIRS-style, a reconstruction.) With an endpoint there i
 controls, report. What the steps run is in `adversarial_arithmetic_steps`, the page in `adversarial_arithmetic_report`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -26,7 +26,6 @@ from workflows.rest_em_settings import Size, Tuning
 __all__ = ["Hardening", "Settings", "steps"]
 
 ASKS = ("beam_jobs.adversarial_arithmetic", "beam_jobs.inference", "models.adversarial_arithmetic", "models.lm")
-ENDPOINT = "endpoint"  # the victim's name where it is a server's
 RULED = ("model", "api", "system_prompt", "stop", "extra", "most_requests", "most_tokens")
 
 
@@ -51,8 +50,13 @@ def with_cache(endpoint: EndpointConfig, settings: Settings) -> EndpointConfig:
     """The endpoint with a request cache of its own for each audit, in which its budget is kept as well."""
     if endpoint.cache:
         return endpoint
-    told = {"url": endpoint.url, "settings": plain(replace(settings, endpoint=None)), "model": endpoint.model}
+    told = {"url": endpoint.url, "settings": without_endpoint(settings), "model": endpoint.model}
     return replace(endpoint, cache=str(cache_directory() / "answers" / digest(told)[:16]))
+
+
+def without_endpoint(settings: Settings) -> dict[str, Any]:
+    """The settings as plain values, without how a server is reached, which decides no answer."""
+    return {name: value for name, value in plain(settings).items() if name != "endpoint"}
 
 
 class _Parts:
@@ -87,17 +91,16 @@ class _Parts:
         return Step(
             "report",
             lambda running: adversarial_arithmetic_report.write(running),
-            config={"parts": self.told, "settings": plain(replace(self.settings, endpoint=None))},
+            config={"parts": self.told, "settings": without_endpoint(self.settings)},
             inputs={**self.inputs, "questions": self.questions},
             code=("workflows.report", "models.adversarial_arithmetic"),
         )
 
     def _audit(self, endpoint: EndpointConfig) -> None:
         asked = asdict(endpoint)
-        told = {"endpoint": {name: asked[name] for name in RULED}, "victim": endpoint.model or ENDPOINT}
-        for writer in self.settings.writers:
-            attack = self._attack(told["victim"], {}, writer, **told)
-            self._controls(told["victim"], {}, attack, writer, **told)
+        told = {"endpoint": {name: asked[name] for name in RULED}}
+        attacks = [self._attack(endpoint.model, {}, writer, told) for writer in self.settings.writers]
+        self._controls(endpoint.model, {}, attacks[0], self.settings.writers[0], **told)
 
     def _study(self) -> None:
         s = self.settings
@@ -121,7 +124,7 @@ class _Parts:
             self.inputs[f"target_{size.name}"] = targets[size.name]
             given = {"model": targets[size.name], "corpus": self.corpus}
             for writer in s.writers:
-                attack = self._attack(size.name, given, writer)
+                attack = self._attack(size.name, given, writer, {})
                 if size.name not in first:
                     first[size.name] = attack
                     self._controls(size.name, given, attack, writer)
@@ -169,10 +172,12 @@ class _Parts:
         step = self._step("measure", adversarial_arithmetic_steps.measure, config, {**given, "attack": attack})
         self._tell({"part": "measure", **place}, step)
         # adaptive: the search anew, on the hardened model itself and the held-out questions
-        again = self._attack(name, given, s.writers[0], tell=False, split="test", **more)
+        again = self._attack(name, given, s.writers[0], {"split": "test", **more}, tell=False)
         self._tell({"part": "again", **place, "writer": s.writers[0]}, again)
 
-    def _attack(self, victim: str, given: dict[str, Any], writer: str, *, tell: bool = True, **more: Any) -> Step:
+    def _attack(
+        self, victim: str, given: dict[str, Any], writer: str, more: Mapping[str, Any], *, tell: bool = True
+    ) -> Step:
         if writer == "inverted":
             given = {**given, "writer": self._writer()}
         config = {**self.common, "victim": victim, "writer": writer, **more}

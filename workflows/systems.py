@@ -190,6 +190,12 @@ SYSTEMS: dict[str, System] = {
                     "a target trained on the spot, attacked, compared with random strings, hardened",
                     "15",
                 ),
+                Experiment(
+                    "audit",
+                    "gin/adversarial_arithmetic/audit.gin",
+                    "a served model: --endpoint URL --model NAME; attacks, costs, dialogues",
+                    "the server's",
+                ),
                 Experiment("tiny", "gin/adversarial_arithmetic/tiny.gin", "the whole path at toy size; no claims", "1"),
             ),
         ),

@@ -7,9 +7,9 @@ what was sampled lies there.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-from beam_jobs.adversarial_arithmetic.trials import COUNTED, try_candidates
+from beam_jobs.adversarial_arithmetic.trials import COUNTED, NAME, try_candidates
 from beam_jobs.adversarial_arithmetic.victims import Victim
 from beam_jobs.inference.endpoint import EndpointConfig
 from beam_jobs.inference.requests import Generation
@@ -73,7 +73,7 @@ class Found:
         trials: how they fared.
         attacks: those that worked, the surest first.
         pool: the diverse best of them.
-        counts: what was asked of the victim (`trials.COUNTED`); "dropped" and "written" candidates.
+        counts: what was asked of victim and writer (`trials.COUNTED`); "dropped" and "written" candidates.
     """
 
     candidates: list[Candidate]
@@ -116,7 +116,10 @@ def search(
         if writer.kind == "grammar":
             written += by_grammar(questions, by_id, pool, config, round)
         else:
-            written += _by_model(questions, by_id, pool, writer, config, round, join(here, "writer"), beam_flags)
+            made, asked = _by_model(questions, by_id, pool, writer, config, round, join(here, "writer"), beam_flags)
+            written += made
+            for name in COUNTED:
+                counts[name] += int(asked.get(name, 0))
         kept, dropped = screened(written, config, by_id, earlier=candidates)
         make_directory(here)
         write_records(join(here, CANDIDATES), kept)
@@ -171,8 +174,8 @@ def _by_model(
     round: int,
     folder: str,
     beam_flags: Sequence[str],
-) -> list[Candidate]:
-    """A round's candidates of a language model, K of each question; every prompt has a target of its own."""
+) -> tuple[list[Candidate], dict[str, int]]:
+    """A round's candidates of a language model, K of each question, each with its target; and what was asked."""
     asked: dict[str, tuple[Question, int, list[Attack]]] = {}
     problems = []
     for question in questions:
@@ -186,11 +189,11 @@ def _by_model(
             )
             name = f"{question.id}.{number}"
             asked[name] = (question, target, chosen)
-            problems.append(Problem(id=name, prompt=prompt, verifier="number", family="adversarial_arithmetic"))
+            problems.append(Problem(id=name, prompt=prompt, verifier="number", family=NAME))
     assert writer.model is not None
     make_directory(folder)
     write_records(join(folder, "prompts.jsonl"), problems)
-    sample.run(
+    told = sample.run(
         sample.SampleConfig(
             problems=join(folder, "prompts.jsonl"),
             output=join(folder, "samples"),
@@ -201,6 +204,7 @@ def _by_model(
             iteration=WRITER_ROUND + round,
         ),
         beam_flags,
+        what=NAME,
     )
     made = []
     for one in read_all(join(folder, "samples"), Sample):
@@ -208,9 +212,4 @@ def _by_model(
         parents = [attack.id for attack in chosen]
         for text in texts_in(one.text)[:1]:
             made.append(candidate_of(question, target, text, round=round, source="lm", parents=parents))
-    return made
-
-
-def counts_of(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Sums of the outcomes of some trials."""
-    return {name: sum(getattr(one, name) for one in trials) for name in ("right", "targeted", "other", "none")}
+    return made, told["counters"]

@@ -16,6 +16,7 @@ from models.adversarial_arithmetic.records import Candidate, Trial, trial_of
 from models.rest_em.records import Problem, Sample, write_records
 from shammie.files import join, make_directory
 
+NAME = "adversarial_arithmetic"
 PROMPTS, SAMPLES, TRIALS = "prompts.jsonl", "samples", "trials.jsonl"
 COUNTED = ("requests", "retries", "cache_hits", "dead", "unasked", "records", "tokens")
 
@@ -79,7 +80,7 @@ def try_candidates(
 
 
 def _problem(name: str, prompt: str) -> Problem:
-    return Problem(id=name, prompt=prompt, verifier="number", family="adversarial_arithmetic")
+    return Problem(id=name, prompt=prompt, verifier="number", family=NAME)
 
 
 def _replies(
@@ -110,7 +111,7 @@ def _replies(
         slots=victim.slots,
         max_bad_share=max_bad_share,
     )
-    told = sample.run(config, beam_flags)["counters"]
+    told = sample.run(config, beam_flags, what=NAME)["counters"]
     for name in COUNTED:
         counts[name] += int(told.get(name, 0))
     found: dict[str, dict[int, str]] = defaultdict(dict)

@@ -98,7 +98,5 @@ class EndpointConfig:
         for name in ("requests_per_s", "backoff_s", "most_backoff_s", "most_requests", "most_tokens"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
-        if (self.most_requests or self.most_tokens) and not self.cache:
-            raise UserError("a budget needs a request cache, beside which what is spent is kept", "set cache")
         if not 0 <= self.max_bad_share <= 1:
             raise UserError(f"max_bad_share must be from 0 to 1, got {self.max_bad_share}")

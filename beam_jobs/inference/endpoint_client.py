@@ -52,7 +52,7 @@ class EndpointClient:
         chance: 0 to 1, for the jitter.
 
     Raises:
-        UserError: the key cannot be one, or the cache cannot be used.
+        UserError: the key cannot be one, the cache cannot be used, or a budget has none.
     """
 
     def __init__(
@@ -75,6 +75,8 @@ class EndpointClient:
         self._transport = Transport(config.concurrency, config.timeout_s, self._key, clock)
         self._cache = RequestCache(config.cache) if config.cache else None
         budgeted = config.most_requests or config.most_tokens
+        if budgeted and not config.cache:
+            raise UserError("a budget needs a request cache, beside which what is spent is kept", "set cache")
         self._budget = Budget(config.cache, config.most_requests, config.most_tokens) if budgeted else None
         self._pool = ThreadPoolExecutor(config.concurrency, thread_name_prefix="endpoint")
 

@@ -85,8 +85,13 @@ class SampleConfig:
             raise UserError(f"max_bad_share={self.max_bad_share} is no share", "give a number from 0 to 1")
 
 
-def run(config: SampleConfig, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
+def run(config: SampleConfig, beam_flags: Sequence[str] = (), *, what: str = NAMESPACE) -> dict[str, Any]:
     """Runs the job, or what is left of it.
+
+    Args:
+        config: the job.
+        beam_flags: go to Beam as they are.
+        what: names it in its progress line.
 
     Returns:
         The manifest of the output; its counters tell of samples, tokens, decode steps and the slots in use.
@@ -110,7 +115,7 @@ def run(config: SampleConfig, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
         beam_flags,
         overwrite=config.overwrite,
         max_bad_share=config.max_bad_share,
-        what=f"rest_em: samples of {len(problems)} problems, {config.samples} each",
+        what=f"{what}: samples of {len(problems)} problems, {config.samples} each",
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from beam_jobs.inference.budget import SPENT, Budget, Spending
 from beam_jobs.inference.endpoint import EndpointConfig
+from beam_jobs.inference.endpoint_client import EndpointClient
 from shammie.errors import UserError
 
 local = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("server.py"))))
@@ -77,4 +78,4 @@ def test_a_limit_of_tokens_counts_what_answers_took(server, clients, tmp_path):
 
 def test_a_budget_needs_a_place():
     with pytest.raises(UserError, match="a budget needs a request cache"):
-        EndpointConfig("http://host/v1", "m", most_requests=5)
+        EndpointClient(EndpointConfig("http://host/v1", "m", most_requests=5), local.GENERATION)
