@@ -70,7 +70,8 @@ def write_corpus(running: Running) -> Mapping[str, Any]:
 
     c = running.config
     made = corpora.pairs(c["seed"], c["pairs"], c["digits"])
-    text = [part.encode() for one in made[:CODEC_PAIRS] for part in (one.prompt, one.answer)]
+    words = [one for one in made[:CODEC_PAIRS] if one.rule != "codes"]  # pieces are of words, not of garbled text
+    text = [part.encode() for one in words for part in (one.prompt, one.answer)]
     model = train_sentencepiece("bpe", text, c["vocab_size"], split_digits=True)
     codec = SentencePieceCodec(model, scheme="sentencepiece", notes={"text": "corpus of adversarial_arithmetic"})
     codec.save(running.path(CODEC))

@@ -98,9 +98,9 @@ def test_every_part_of_the_study_is_in_the_graph_once(size: str) -> None:
     gin_config.parse([f"gin/adversarial_arithmetic/{size}.gin"], [], modules=["workflows.adversarial_arithmetic"])
     (report,) = gin_config.call(adversarial_arithmetic.steps)
     names = [step.name for step in in_order([report])]
-    hardened = {"main": 1, "tiny": 2}[size]
+    hardened = {"main": 2, "tiny": 2}[size]
     assert names.count("harden") == hardened
-    assert names.count("measure") == {"main": 2, "tiny": 4}[size]
+    assert names.count("measure") == {"main": 3, "tiny": 4}[size]
     assert names.count("questions") == names.count("corpus") == names.count("report") == 1
     told = report.config["parts"]
     assert {one["part"] for one in told} >= {"attack", "controls", "measure", "again"}  # pyright: ignore
