@@ -19,14 +19,15 @@ from shammie.errors import UserError
 from shammie.files import cache_directory, digest
 from workflows import adversarial_arithmetic_report, adversarial_arithmetic_steps
 from workflows.adversarial_arithmetic_settings import Hardening, Settings
-from workflows.dag import Step
+from workflows.dag import Step, source_of_files
 from workflows.rest_em import TRAINS
 from workflows.rest_em_settings import Size, Tuning
 
 __all__ = ["Hardening", "Settings", "steps"]
 
 ASKS = ("beam_jobs.adversarial_arithmetic", "beam_jobs.inference", "models.adversarial_arithmetic", "models.lm")
-RULED = ("model", "api", "system_prompt", "stop", "extra", "most_requests", "most_tokens")
+GIVEN = "given"  # the name of a target that the user gives
+RULED = ("model", "api", "system_prompt", "stop", "send_top_k", "extra", "most_requests", "most_tokens")
 
 
 def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flags: Sequence[str] = ()) -> list[Step]:
@@ -101,6 +102,12 @@ class _Parts:
         told = {"endpoint": {name: asked[name] for name in RULED}}
         attacks = [self._attack(endpoint.model, {}, writer, told) for writer in self.settings.writers]
         self._controls(endpoint.model, {}, attacks[0], self.settings.writers[0], **told)
+        for writer, attack in zip(self.settings.writers, attacks, strict=True):
+            config = {**self.common, "victim": endpoint.model, "samples": self.settings.confirmed, **told}
+            step = self._step(
+                "confirm", adversarial_arithmetic_steps.confirm, config, {"attack": attack}, endpoint=True
+            )
+            self._tell({"part": "confirm", "victim": endpoint.model, "writer": writer}, step)
 
     def _study(self) -> None:
         s = self.settings
@@ -112,15 +119,15 @@ class _Parts:
             "corpus",
             adversarial_arithmetic_steps.write_corpus,
             config=config,
+            inputs={"codec": source_of_files("codec", [s.codec])} if s.codec else {},
             code=("models.adversarial_arithmetic", "seqio_tasks.pairs"),
         )
         self.inputs["corpus"] = self.corpus
         first: dict[str, Step] = {}
         targets = {}
-        for size in s.sizes:
-            targets[size.name] = self._trained(
-                "target", adversarial_arithmetic_steps.train_target, size, s.target_tuning
-            )
+        sizes = s.sizes or (Size(GIVEN, LMConfig()),)
+        for size in sizes:
+            targets[size.name] = self._target(size)
             self.inputs[f"target_{size.name}"] = targets[size.name]
             given = {"model": targets[size.name], "corpus": self.corpus}
             for writer in s.writers:
@@ -128,9 +135,9 @@ class _Parts:
                 if size.name not in first:
                     first[size.name] = attack
                     self._controls(size.name, given, attack, writer)
-        if len(s.sizes) > 1:
+        if len(sizes) > 1:
             sources = {f"attack_{name}": attack for name, attack in first.items()}
-            for size in s.sizes:
+            for size in sizes:
                 given = {"model": targets[size.name], "corpus": self.corpus, **sources}
                 config = {**self.common, "victim": size.name, "samples": s.pirs.samples}
                 self._tell(
@@ -138,7 +145,7 @@ class _Parts:
                     self._step("transfer", adversarial_arithmetic_steps.transfer, config, given),
                 )
         if s.hardenings:
-            self._hardened(s.sizes[-1], targets[s.sizes[-1].name], first[s.sizes[-1].name])
+            self._hardened(sizes[-1], targets[sizes[-1].name], first[sizes[-1].name])
 
     def _hardened(self, size: Size, target: Step, attack: Step) -> None:
         """The start and each hardening of it: measured alike, and attacked again."""
@@ -208,6 +215,13 @@ class _Parts:
         inputs = {"questions": self.questions, **given}
         code = (adversarial_arithmetic_steps.__name__, *ASKS)
         return Step(name, run, config=config, inputs=inputs, code=code)
+
+    def _target(self, size: Size) -> Step:
+        s = self.settings
+        if not s.target:
+            return self._trained("target", adversarial_arithmetic_steps.train_target, size, s.target_tuning)
+        inputs = {"corpus": self.corpus, "target_file": source_of_files("target", [s.target])}
+        return Step("target", adversarial_arithmetic_steps.take_target, inputs=inputs)
 
     def _trained(self, name: str, run: Any, size: Size, tuning: Tuning) -> Step:
         config = {

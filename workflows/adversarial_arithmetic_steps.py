@@ -37,6 +37,7 @@ from workflows.dag import Running
 from workflows.policy_rewards import VerifiedReward
 from workflows.policy_settings import PolicyTraining
 from workflows.policy_training import train_policy
+from workflows.rest_em_data import path_of
 from workflows.rest_em_settings import Tuning
 
 CODEC, LM, PAIRS, INVERTED, QUESTIONS, COUNTS = (
@@ -66,14 +67,11 @@ def questions_in(folder: str) -> dict[str, Question]:
 
 def write_corpus(running: Running) -> Mapping[str, Any]:
     """The corpus as pairs, its codec, its inverted pairs, and held-out pairs as problems of a family for each rule."""
-    from models.equal_info.sentencepieces import SentencePieceCodec, train_sentencepiece
-
     c = running.config
     made = corpora.pairs(c["seed"], c["pairs"], c["digits"])
-    words = [one for one in made[:CODEC_PAIRS] if one.rule != "codes"]  # pieces are of words, not of garbled text
-    text = [part.encode() for one in words for part in (one.prompt, one.answer)]
-    model = train_sentencepiece("bpe", text, c["vocab_size"], split_digits=True)
-    codec = SentencePieceCodec(model, scheme="sentencepiece", notes={"text": "corpus of adversarial_arithmetic"})
+    codec = (
+        load_codec(path_of(running, "codec")) if "codec" in running.step.inputs else _codec_of(made, c["vocab_size"])
+    )
     codec.save(running.path(CODEC))
     told = write_pairs_text(
         running.path(PAIRS), "train", [(one.prompt, one.answer) for one in made], codec, max_tokens=c["length"]
@@ -89,6 +87,26 @@ def write_corpus(running: Running) -> Mapping[str, Any]:
     files.write_json(running.path("rules.json"), [[one.name, one.share, one.description] for one in corpora.RULES])
     files.write_json(running.path("examples.json"), [list(one) for one in made[:40]])
     return {"pairs": told.pairs, "inverted": len(inverted)}
+
+
+def _codec_of(made: Sequence[corpora.Pair], vocab_size: int) -> AnyCodec:
+    from models.equal_info.sentencepieces import SentencePieceCodec, train_sentencepiece
+
+    words = [one for one in made[:CODEC_PAIRS] if one.rule != "codes"]  # pieces are of words, not of garbled text
+    text = [part.encode() for one in words for part in (one.prompt, one.answer)]
+    model = train_sentencepiece("bpe", text, vocab_size, split_digits=True)
+    return SentencePieceCodec(model, scheme="sentencepiece", notes={"text": "corpus of adversarial_arithmetic"})
+
+
+def take_target(running: Running) -> None:
+    """Takes a model of the user's as target.
+
+    Raises:
+        UserError: it is no model, or reads the ids of another codec.
+    """
+    path, codec = path_of(running, "target_file"), load_codec(join(running.input("corpus"), CODEC))
+    TrainedLM.from_bytes(files.read_bytes(path), made_with=codec.fingerprint)
+    files.copy(path, running.path(LM))
 
 
 def train_target(running: Running) -> Mapping[str, Any]:
@@ -107,7 +125,10 @@ def _trained(
 ) -> dict[str, Any]:
     c, corpus = running.config, running.input("corpus")
     codec = load_codec(join(corpus, CODEC))
-    model = LMConfig(**{**c["model"], "vocab_size": codec.vocab_size + SPECIAL_IDS})
+    if start:
+        model = TrainedLM.from_bytes(files.read_bytes(start), made_with=codec.fingerprint).config
+    else:
+        model = LMConfig(**{**c["model"], "vocab_size": codec.vocab_size + SPECIAL_IDS})
     told = rest_em_tuning.tune(
         model,
         Tuning.from_json(c["tuning"]),
@@ -162,7 +183,9 @@ def attack(
         model = LocalModel(join(running.input("writer"), LM), join(running.input("corpus"), CODEC))
         writer = Writer("inverted", model)
     elif c["writer"] == "instructed":
-        writer = Writer("instructed", victim.model)
+        assert endpoint is not None
+        # what the victim is told beforehand ("reply with one number") is not for a writer
+        writer = Writer("instructed", replace(endpoint, system_prompt="", stop=()))
     config = _pirs(c)
     found = search(
         asked, victim, writer, config, running.path("search"), max_bad_share=max_bad_share, beam_flags=beam_flags
@@ -201,10 +224,10 @@ def control_candidates(
         number: of the question; the first `copied` get repeated equations.
         config: of the search, for the targets.
         lengths: characters of the texts that the search tried on it.
-        told: "attempts", "copies", "copied", "others" and "seed".
+        told: "attempts" (0: as many as there are lengths), "copies", "copied", "others" and "seed".
     """
     made = [candidate_of(question, None, "", round=0, source=CLEAN)]
-    lengths = list(lengths)[: told["attempts"]]
+    lengths = list(lengths)[: told["attempts"] or None]
     seed = told["seed"] * 1_000_003 + number
     for source, texts in ((RANDOM, random_strings(lengths, seed)), (RANDOM_WORDS, random_words(lengths, seed))):
         for at, text in enumerate(texts):
@@ -219,8 +242,21 @@ def control_candidates(
     return made
 
 
+def confirm(
+    running: Running, endpoint: EndpointConfig | None, beam_flags: Sequence[str], max_bad_share: float
+) -> Mapping[str, Any]:
+    """Asks the victim anew with the surest attack of each question, for the replies that chose it flatter it."""
+    return _surest_again(running, endpoint, beam_flags, max_bad_share)
+
+
 def transfer(running: Running, beam_flags: Sequence[str], max_bad_share: float) -> Mapping[str, Any]:
     """Asks a victim anew with the attacks that were found on each model, the surest of each question."""
+    return _surest_again(running, None, beam_flags, max_bad_share)
+
+
+def _surest_again(
+    running: Running, endpoint: EndpointConfig | None, beam_flags: Sequence[str], max_bad_share: float
+) -> Mapping[str, Any]:
     asked = list(questions_in(running.input("questions")).values())
     best: dict[tuple[str, str], Attack] = {}
     for word in sorted(running.step.inputs):
@@ -230,7 +266,7 @@ def transfer(running: Running, beam_flags: Sequence[str], max_bad_share: float) 
     made = [_again(one) for one in best.values()]
     write_records(running.path("sources.jsonl"), best.values())
     distinct = list({one.id: one for one in made}.values())
-    return _asked(running, None, asked, distinct, beam_flags, max_bad_share, running.config["samples"])
+    return _asked(running, endpoint, asked, distinct, beam_flags, max_bad_share, running.config["samples"])
 
 
 def _again(attack: Attack) -> Candidate:

@@ -8,8 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import pytest
 
+from models.equal_info.plain import BytesCodec
+from models.lm import DecoderLM, LMConfig
+from models.lm.artefact import TrainedLM
 from workflows import adversarial_arithmetic, gin_config
 from workflows.cli import main
 from workflows.dag_step import in_order
@@ -105,6 +110,24 @@ def test_every_part_of_the_study_is_in_the_graph_once(size: str) -> None:
     told = report.config["parts"]
     assert {one["part"] for one in told} >= {"attack", "controls", "measure", "again"}  # pyright: ignore
     assert len({one["step"] for one in told}) == len(told)  # pyright: ignore
+
+
+def test_a_model_of_ones_own_is_attacked_with_its_codec(tmp_path: Path, own_cache: Path) -> None:
+    network = LMConfig(vocab_size=258, width=16, layers=1, heads=1, head_width=16, mlp_width=16, max_distance=8)
+    params = DecoderLM(network).init(jax.random.key(0), jnp.zeros((1, 2), jnp.int32))["params"]
+    model, codec = tmp_path / "lm.bin", tmp_path / "codec.bin"
+    model.write_bytes(TrainedLM(network, params, BytesCodec().fingerprint).to_bytes())
+    BytesCodec().save(str(codec))
+    told = ["run", "adversarial_arithmetic", "--size", "tiny", "--out", str(tmp_path / "out"), "--gin.SIZES=()"]
+    told += [f"--gin.TARGET='{model}'", f"--gin.CODEC='{codec}'", "--gin.HARDENINGS=()", "--gin.WRITERS=('grammar',)"]
+    assert main([*told, "--gin.QUESTIONS=3", "--gin.CORPUS=50"]) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["given_grammar_candidates"] >= 3 * 4
+    assert result["given_clean_accuracy"] < 0.5  # its weights are noise
+    (taken,) = (tmp_path / "out").glob("target-*/lm.bin")
+    assert taken.read_bytes() == model.read_bytes()
+    codec.write_bytes(b"nonsense")
+    assert main([*told, "--gin.QUESTIONS=3", "--gin.CORPUS=51"]) != 0
 
 
 @pytest.mark.slow
