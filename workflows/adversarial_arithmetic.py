@@ -17,7 +17,7 @@ from models.lm import LMConfig
 from shammie.configs import plain
 from shammie.errors import UserError
 from shammie.files import cache_directory, digest
-from workflows import adversarial_arithmetic_report, adversarial_arithmetic_steps
+from workflows import adversarial_arithmetic_perplexity, adversarial_arithmetic_report, adversarial_arithmetic_steps
 from workflows.adversarial_arithmetic_settings import Hardening, Settings
 from workflows.dag import Step, source_of_files
 from workflows.rest_em import TRAINS
@@ -105,7 +105,7 @@ class _Parts:
         for writer, attack in zip(self.settings.writers, attacks, strict=True):
             config = {**self.common, "victim": endpoint.model, "samples": self.settings.confirmed, **told}
             step = self._step(
-                "confirm", adversarial_arithmetic_steps.confirm, config, {"attack": attack}, endpoint=True
+                "confirm", adversarial_arithmetic_steps.surest_again, config, {"attack": attack}, endpoint=True
             )
             self._tell({"part": "confirm", "victim": endpoint.model, "writer": writer}, step)
 
@@ -134,7 +134,8 @@ class _Parts:
                 attack = self._attack(size.name, given, writer, {})
                 if size.name not in first:
                     first[size.name] = attack
-                    self._controls(size.name, given, attack, writer)
+                    controls = self._controls(size.name, given, attack, writer)
+                    self._perplexity(size.name, {**given, "attack": attack, "controls": controls})
         if len(sizes) > 1:
             sources = {f"attack_{name}": attack for name, attack in first.items()}
             for size in sizes:
@@ -142,7 +143,7 @@ class _Parts:
                 config = {**self.common, "victim": size.name, "samples": s.pirs.samples}
                 self._tell(
                     {"part": "transfer", "victim": size.name},
-                    self._step("transfer", adversarial_arithmetic_steps.transfer, config, given),
+                    self._step("transfer", adversarial_arithmetic_steps.surest_again, config, given, endpoint=True),
                 )
         if s.hardenings:
             self._hardened(sizes[-1], targets[sizes[-1].name], first[sizes[-1].name])
@@ -193,7 +194,7 @@ class _Parts:
             self._tell({"part": "attack", "victim": victim, "writer": writer}, step)
         return step
 
-    def _controls(self, victim: str, given: dict[str, Any], attack: Step, writer: str, **more: Any) -> None:
+    def _controls(self, victim: str, given: dict[str, Any], attack: Step, writer: str, **more: Any) -> Step:
         s = self.settings
         config = {
             **self.common, "victim": victim, "attempts": s.attempts, "copies": list(s.copies), "copied": s.copied,
@@ -202,6 +203,15 @@ class _Parts:
         given = {**given, "attack": attack}
         step = self._step("controls", adversarial_arithmetic_steps.controls, config, given, endpoint=True)
         self._tell({"part": "controls", "victim": victim, "writer": writer}, step)
+        return step
+
+    def _perplexity(self, victim: str, given: dict[str, Any]) -> None:
+        self.inputs[f"perplexity_{victim}"] = Step(
+            "perplexity",
+            adversarial_arithmetic_perplexity.measure,
+            inputs={"questions": self.questions, **given},
+            code=("models.adversarial_arithmetic", "models.lm"),
+        )
 
     def _step(
         self, name: str, function: Any, config: dict[str, Any], given: dict[str, Any], *, endpoint: bool = False

@@ -31,7 +31,7 @@ class Part:
     """A step that asked a model.
 
     Attributes:
-        part: "attack", "controls", "transfer", "measure" or "again".
+        part: "attack", "controls", "confirm", "transfer", "measure" or "again".
         victim: who was asked.
         writer: of the search; "" where there was none.
         hardening: of the victim; "" for none.
@@ -134,13 +134,17 @@ def result(parts: Sequence[Part]) -> dict[str, Any]:
             if tried:
                 out[f"{one.victim}_{what}_broken_any"] = broken(one, tried=tried).mean
                 out[f"{one.victim}_{what}_success_any"] = success_rate(tried).mean
+                out[f"{one.victim}_{what}_texts"] = len(tried)
         if clean := one.of(CLEAN):
             out[f"{one.victim}_clean_accuracy"] = accuracy(clean).mean
+    for one in of(parts, "confirm"):
+        out |= _bounded(f"{one.victim}_{one.writer}_confirmed_any", broken(one))
     for one in of(parts, "measure"):
         name = one.hardening or "start"
         out[f"{name}_clean_accuracy"] = accuracy(one.of(CLEAN)).mean
         if held_out := one.of(ATTACKED):
             out |= _bounded(f"{name}_held_out_success", success_rate(held_out))
+            out |= _bounded(f"{name}_held_out_broken", broken_share(held_out, one.of_split("test")[1]))
         if others := one.others():
             out[f"{name}_others_success"] = success_rate(others).mean
         for rule, share in read_json(join(one.folder, "rules.json")).items():

@@ -177,7 +177,9 @@ def attack(
     """Searches for attacks on a victim."""
     c = running.config
     victim = _victim(running, endpoint)
-    asked = [one for one in questions_in(running.input("questions")).values() if _is_asked(one, c.get("split"))]
+    asked = [
+        one for one in questions_in(running.input("questions")).values() if c.get("split") in (None, split_of(one))
+    ]
     writer = Writer()
     if c["writer"] == "inverted":
         model = LocalModel(join(running.input("writer"), LM), join(running.input("corpus"), CODEC))
@@ -209,8 +211,7 @@ def controls(
     config = _pirs(c)
     made: dict[str, Candidate] = {}
     for number, question in enumerate(asked):
-        them = control_candidates(question, number, config, lengths[question.id], c)
-        made |= {one.id: one for one in them}
+        made |= {one.id: one for one in control_candidates(question, number, config, lengths[question.id], c)}
     return _asked(running, endpoint, asked, list(made.values()), beam_flags, max_bad_share, c["pirs"]["samples"])
 
 
@@ -242,30 +243,18 @@ def control_candidates(
     return made
 
 
-def confirm(
+def surest_again(
     running: Running, endpoint: EndpointConfig | None, beam_flags: Sequence[str], max_bad_share: float
 ) -> Mapping[str, Any]:
-    """Asks the victim anew with the surest attack of each question, for the replies that chose it flatter it."""
-    return _surest_again(running, endpoint, beam_flags, max_bad_share)
-
-
-def transfer(running: Running, beam_flags: Sequence[str], max_bad_share: float) -> Mapping[str, Any]:
-    """Asks a victim anew with the attacks that were found on each model, the surest of each question."""
-    return _surest_again(running, None, beam_flags, max_bad_share)
-
-
-def _surest_again(
-    running: Running, endpoint: EndpointConfig | None, beam_flags: Sequence[str], max_bad_share: float
-) -> Mapping[str, Any]:
+    """Asks a victim anew with the surest attack of each question and model: the replies that chose it flatter it."""
     asked = list(questions_in(running.input("questions")).values())
     best: dict[tuple[str, str], Attack] = {}
     for word in sorted(running.step.inputs):
         if word.startswith("attack"):
             for one in read_records(join(running.input(word), ATTACKS), Attack):
                 best.setdefault((one.victim, one.question), one)
-    made = [_again(one) for one in best.values()]
     write_records(running.path("sources.jsonl"), best.values())
-    distinct = list({one.id: one for one in made}.values())
+    distinct = list({one.id: _again(one) for one in best.values()}.values())
     return _asked(running, endpoint, asked, distinct, beam_flags, max_bad_share, running.config["samples"])
 
 
@@ -352,10 +341,9 @@ def measure(running: Running, beam_flags: Sequence[str], max_bad_share: float) -
     counts = _asked(
         running, None, list(asked.values()), list(made.values()), beam_flags, max_bad_share, c["pirs"]["samples"]
     )
-    corpus = running.input("corpus")
-    codec = load_codec(join(corpus, CODEC))
+    codec = load_codec(join(running.input("corpus"), CODEC))
     model = TrainedLM.from_bytes(files.read_bytes(join(running.input("model"), LM)), made_with=codec.fingerprint)
-    held_out = read_records(join(corpus, VALIDATION), Problem)
+    held_out = read_records(join(running.input("corpus"), VALIDATION), Problem)
     rules = Answers(held_out, model.config, codec).by_family(model)
     files.write_json(running.path("rules.json"), rules)
     return counts
@@ -373,10 +361,6 @@ def _victim(running: Running, endpoint: EndpointConfig | None) -> Victim:
 def _pirs(config: Mapping[str, Any]) -> PirsConfig:
     values = config["pirs"]
     return PirsConfig(**{**values, "seeds": tuple(values["seeds"]), "targets": tuple(values["targets"])})
-
-
-def _is_asked(question: Question, split: str | None) -> bool:
-    return split is None or split_of(question) == split
 
 
 def _asked(

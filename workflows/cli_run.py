@@ -59,13 +59,15 @@ def _steps(arguments: argparse.Namespace) -> tuple[list[dag.Step], str]:
     """The system's targets under the arguments' gin configuration, and the output directory."""
     system = systems.find(arguments.system)
     gin_files, bindings, size = list(arguments.gin_file), list(arguments.bindings), arguments.size
-    if arguments.endpoint or arguments.model:
+    if (arguments.endpoint, arguments.model) != (None, None):
         if not (arguments.endpoint and arguments.model):
             raise UserError(
                 "--endpoint and --model go together", "give both, such as http://host:8000/v1 and its model"
             )
         bindings += [f"ENDPOINT={arguments.endpoint!r}", f"MODEL={arguments.model!r}"]
-        size = size or AUDIT
+        if size not in (None, AUDIT):
+            raise UserError(f"--endpoint audits what is served, and --size {size} is no audit", "leave --size out")
+        size = AUDIT
     if size or not gin_files:
         gin_files.insert(0, system.experiment(size or "main").gin_file)
     gin_config.parse(gin_files, bindings, modules=[system.module])

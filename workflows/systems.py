@@ -191,6 +191,12 @@ SYSTEMS: dict[str, System] = {
                     "15",
                 ),
                 Experiment(
+                    "small",
+                    "gin/adversarial_arithmetic/small.gin",
+                    "two sizes, two writers, transfer, three hardenings",
+                    "40",
+                ),
+                Experiment(
                     "audit",
                     "gin/adversarial_arithmetic/audit.gin",
                     "a served model: --endpoint URL --model NAME; attacks, costs, dialogues",

@@ -1,7 +1,8 @@
 """What was spent on an endpoint, kept on the disk: all processes of a host share it, and a kill forgets nothing.
 
 A request is paid for before it is sent, with the most tokens that it may write; what it did not write is given back
-with its answer. So no limit is ever passed, and what a killed run had under way counts as spent.
+with its answer. So no limit is ever passed, and what a killed run had under way counts as spent. (A power cut may
+forget the latest payments, as it may the latest answers of the request cache.)
 """
 
 import os
@@ -9,12 +10,17 @@ import sqlite3
 import threading
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
+from beam_jobs.inference.request_cache import open_when_free
 from shammie.errors import UserError
 from shammie.files import is_local, make_directory
 
 SPENT = "the budget is spent"  # the error of a completion that was therefore not asked for
-_WAIT_S = 60.0
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS spent (one INTEGER PRIMARY KEY, requests, tokens)",
+    "INSERT OR IGNORE INTO spent VALUES (0, 0, 0)",
+)
 
 
 @dataclass(frozen=True)
@@ -46,18 +52,12 @@ class Budget:
         if not is_local(folder):
             raise UserError(f"budget folder {folder!r} is not on a local disk", "name a folder of this host")
         make_directory(folder)
-        self._most = (most_requests, most_tokens)
+        self._folder, self._most = folder, (most_requests, most_tokens)
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(
-                os.path.join(folder, "spent.sqlite"), timeout=_WAIT_S, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("CREATE TABLE IF NOT EXISTS spent (one INTEGER PRIMARY KEY, requests, tokens)")
-            self._connection.execute("INSERT OR IGNORE INTO spent VALUES (0, 0, 0)")
+            self._connection = open_when_free(os.path.join(folder, "spent.sqlite"), _TABLE)
         except sqlite3.DatabaseError as error:
-            raise UserError(
-                f"budget in {folder}: {error}", "remove spent.sqlite there, or name another folder"
-            ) from error
+            raise self._error(error) from error
 
     def reserve(self, tokens: int) -> bool:
         """Pays for a request; False, and nothing is paid, where that would pass a limit.
@@ -66,29 +66,36 @@ class Budget:
             tokens: the most that its answer may take.
         """
         most_requests, most_tokens = self._most
-        with (
-            self._lock,
-            closing(
-                self._connection.execute(
-                    "UPDATE spent SET requests = requests + 1, tokens = tokens + ?1 WHERE one = 0"
-                    " AND (?2 = 0 OR requests < ?2) AND (?3 = 0 OR tokens + ?1 <= ?3)",
-                    (tokens, most_requests, most_tokens),
-                )
-            ) as cursor,
-        ):
-            return cursor.rowcount == 1
+        paid, _ = self._do(
+            "UPDATE spent SET requests = requests + 1, tokens = tokens + ?1 WHERE one = 0"
+            " AND (?2 = 0 OR requests < ?2) AND (?3 = 0 OR tokens + ?1 <= ?3)",
+            tokens, most_requests, most_tokens,
+        )  # fmt: skip
+        return paid == 1
 
     def give_back(self, tokens: int) -> None:
         """Gives back tokens that an answer did not take."""
-        with self._lock:
-            self._connection.execute("UPDATE spent SET tokens = tokens - ? WHERE one = 0", (tokens,))
+        self._do("UPDATE spent SET tokens = tokens - ? WHERE one = 0", tokens)
 
     def spent(self) -> Spending:
         """What was spent so far, by whomever."""
-        with self._lock:
-            return Spending(*self._connection.execute("SELECT requests, tokens FROM spent WHERE one = 0").fetchone())
+        _, rows = self._do("SELECT requests, tokens FROM spent WHERE one = 0")
+        return Spending(*rows[0])
 
     def close(self) -> None:
         """Closes the file."""
         with self._lock:
             self._connection.close()
+
+    def _do(self, statement: str, *values: int) -> tuple[int, list[Any]]:
+        """How many rows changed, and the rows that were asked for."""
+        try:
+            with self._lock, closing(self._connection.execute(statement, values)) as cursor:
+                return cursor.rowcount, cursor.fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: sqlite3.DatabaseError) -> UserError:
+        return UserError(
+            f"budget in {self._folder}: {error}", "see to the disk, or remove spent.sqlite there and what it counted"
+        )

@@ -79,3 +79,14 @@ def test_a_limit_of_tokens_counts_what_answers_took(server, clients, tmp_path):
 def test_a_budget_needs_a_place():
     with pytest.raises(UserError, match="a budget needs a request cache"):
         EndpointClient(EndpointConfig("http://host/v1", "m", most_requests=5), local.GENERATION)
+
+
+def test_a_budget_that_cannot_be_kept_stops_the_job(tmp_path):
+    (tmp_path / "spent.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(UserError, match=r"budget in .*: file is not a database"):
+        Budget(str(tmp_path), most_requests=5)
+    budget = Budget(str(tmp_path / "other"), most_requests=5)
+    budget._do("DROP TABLE spent")  # as if the disk had failed meanwhile
+    with pytest.raises(UserError, match=r"budget in .*: no such table"):
+        budget.reserve(1)
+    budget.close()
