@@ -23,6 +23,9 @@ from shammie.files import exists, join, read_json
 from workflows.adversarial_arithmetic_steps import ATTACKED, CLEAN, COUNTS, OVERLOAD, RANDOM, RANDOM_WORDS, questions_in
 
 CONTROLS = (CLEAN, RANDOM, RANDOM_WORDS, OVERLOAD, ATTACKED)
+# kinds of the grammar that only assert an answer; conventions, corrections and further steps change what is asked, so
+# that a reader may well follow them
+CLAIMS = tuple(f"grammar: {kind}" for kind in ("claim", "quote", "equation"))
 KS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -95,6 +98,11 @@ def literal(tried: Sequence[Tried]) -> list[Tried]:
     return [one for one in tried if not one.candidate.leak]
 
 
+def claims(part: Part) -> list[Tried]:
+    """Trials of texts that only assert an answer, of the grammar's."""
+    return part.of(*CLAIMS)
+
+
 def broken(part: Part, goal: Goal = "any", tried: Sequence[Tried] | None = None) -> Interval:
     """The share of a part's questions that some text broke."""
     return broken_share(part.tried if tried is None else tried, part.questions, goal)
@@ -118,6 +126,8 @@ def result(parts: Sequence[Part]) -> dict[str, Any]:
         out |= _bounded(f"{name}_broken_any", broken(one))
         out |= _bounded(f"{name}_broken_targeted", broken(one, "targeted"))
         out[f"{name}_broken_any_without_equation"] = broken(one, tried=literal(one.tried)).mean
+        if one.writer == "grammar":
+            out[f"{name}_broken_any_by_claims"] = broken(one, tried=claims(one)).mean
         out[f"{name}_broken_targeted_without_equation"] = broken(one, "targeted", literal(one.tried)).mean
         if one.tried:
             out |= _bounded(f"{name}_success_any", success_rate(one.tried))
@@ -151,6 +161,7 @@ def result(parts: Sequence[Part]) -> dict[str, Any]:
             out[f"{name}_rule_{rule}"] = share
     for one in of(parts, "again"):
         out |= _bounded(f"{one.hardening or 'start'}_attacked_again_broken", broken(one))
+        out[f"{one.hardening or 'start'}_attacked_again_broken_by_claims"] = broken(one, tried=claims(one)).mean
         if one.tried:
             out[f"{one.hardening or 'start'}_attacked_again_success"] = success_rate(one.tried).mean
     for name in ("requests", "retries", "cache_hits", "dead", "unasked", "tokens"):

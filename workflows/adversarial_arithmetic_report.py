@@ -23,6 +23,7 @@ from workflows import adversarial_arithmetic_pictures as pictures
 from workflows.adversarial_arithmetic_measures import (
     Part,
     broken,
+    claims,
     curve,
     literal,
     of,
@@ -114,6 +115,7 @@ def _attacks(page: Page, parts: Sequence[Part]) -> None:
                 _percent(broken(one, "targeted")),
                 _percent(broken(one, tried=free)),
                 _percent(broken(one, "targeted", free)),
+                _percent(broken(one, tried=claims(one))) if one.writer == "grammar" else "",
                 _percent(success_rate(one.tried)) if one.tried else "",
                 f"{100 * leaks.share:.0f} %",
                 f"{100 * missed.near:.0f} %",
@@ -130,13 +132,16 @@ def _attacks(page: Page, parts: Sequence[Part]) -> None:
             "targeted",
             "any, no equation",
             "targeted, no equation",
+            "any, by claims",
             "replies fooled",
             "texts with the equation",
             f"wrong by at most {NEAR}",
             "wrong but off target",
         ],
         rows,
-        caption="“No equation” leaves out texts that state the question's own x + y = w literally.",
+        caption="“No equation” leaves out texts that state the question's own x + y = w literally; “by claims”: those"
+        " of the grammar that only assert an answer: conventions, corrections and further steps change what is asked, and"
+        " a reader may well follow them.",
     )
 
 
@@ -253,6 +258,7 @@ def _hardening(page: Page, running: Running, parts: Sequence[Part]) -> None:
                 _percent(success_rate(held_out)) if held_out else "",
                 _percent(success_rate(others)) if others else "",
                 _percent(broken(again)),
+                _percent(broken(again, tried=claims(again))),
                 _percent(success_rate(again.tried)) if again.tried else "",
                 f"{100 * sum(rules.values()) / len(rules):.0f} %",
             ]
@@ -265,6 +271,7 @@ def _hardening(page: Page, running: Running, parts: Sequence[Part]) -> None:
             "held-out attacks: replies fooled",
             "other generator: replies fooled",
             "attacked again: questions broken",
+            "by claims",
             "replies fooled",
             "corpus, mean over rules",
         ],

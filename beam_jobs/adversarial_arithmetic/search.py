@@ -161,7 +161,8 @@ def by_grammar(
             seed = (config.seed << 32) + (round << 16) + number
             for one in proposals(question, target, 1, seed, texts):
                 changed = [attack.id for attack in chosen] if one.kind == "changed" else []
-                made.append(candidate_of(question, target, one.text, round=round, source="grammar", parents=changed))
+                source = f"grammar: {one.kind}"
+                made.append(candidate_of(question, target, one.text, round=round, source=source, parents=changed))
     return made
 
 

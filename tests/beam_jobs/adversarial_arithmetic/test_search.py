@@ -65,6 +65,8 @@ def test_nothing_is_found_on_a_model_that_nothing_can_move(server: Any, tmp_path
     assert them.attacks == them.pool == []
     assert len(them.trials) == len(them.candidates) > 20
     assert all(one.right == one.samples == 2 for one in them.trials)
+    assert {one.source.partition(":")[0] for one in them.candidates} == {"seed", "grammar"}
+    assert {one.source for one in them.candidates} > {"grammar: claim"}
     assert them.counts["records"] == 2 * len(them.candidates)
 
 
