@@ -15,6 +15,7 @@ from workflows.bench.table import Table
 
 RESULT, REPORT, TEXT, CONFIG = "result.json", "report.html", "table.txt", "config.gin"
 SHOWN_RESULTS = 24
+AUDIT = "audit"  # the experiment of an endpoint
 
 
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +38,8 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="your own files, or tfds:NAME[/CONFIG][:VERSION[/SPLIT]][@FOLDER], instead of the default",
     )
+    parser.add_argument("--endpoint", metavar="URL", help="audits the model that is served there, where a system can")
+    parser.add_argument("--model", metavar="NAME", help="its name on that server")
     parser.add_argument("--strict", action="store_true", help="also redo steps whose source code has changed")
 
 
@@ -55,10 +58,19 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
 def _steps(arguments: argparse.Namespace) -> tuple[list[dag.Step], str]:
     """The system's targets under the arguments' gin configuration, and the output directory."""
     system = systems.find(arguments.system)
-    gin_files = list(arguments.gin_file)
-    if arguments.size or not gin_files:
-        gin_files.insert(0, system.experiment(arguments.size or "main").gin_file)
-    gin_config.parse(gin_files, arguments.bindings, modules=[system.module])
+    gin_files, bindings, size = list(arguments.gin_file), list(arguments.bindings), arguments.size
+    if (arguments.endpoint, arguments.model) != (None, None):
+        if not (arguments.endpoint and arguments.model):
+            raise UserError(
+                "--endpoint and --model go together", "give both, such as http://host:8000/v1 and its model"
+            )
+        bindings += [f"ENDPOINT={arguments.endpoint!r}", f"MODEL={arguments.model!r}"]
+        if size not in (None, AUDIT):
+            raise UserError(f"--endpoint audits what is served, and --size {size} is no audit", "leave --size out")
+        size = AUDIT
+    if size or not gin_files:
+        gin_files.insert(0, system.experiment(size or "main").gin_file)
+    gin_config.parse(gin_files, bindings, modules=[system.module])
     module = import_module(system.module)
     steps = gin_config.call(module.steps, input=tuple(arguments.input), beam_flags=tuple(arguments.beam_flags))
     return steps, arguments.out or os.path.join("out", system.name)

@@ -179,6 +179,32 @@ SYSTEMS: dict[str, System] = {
                 Experiment("paper", "gin/velo/paper.gin", "the released VeLO's size and phases", "a cluster"),
             ),
         ),
+        System(
+            "adversarial_arithmetic",
+            "arXiv:2311.07587",
+            "the sentence that makes a model say 2 + 2 = 5, and hardening against it (PIRS-style: a reconstruction)",
+            (
+                Experiment(
+                    "main",
+                    "gin/adversarial_arithmetic/main.gin",
+                    "a target trained on the spot, attacked, compared with random strings, hardened",
+                    "15",
+                ),
+                Experiment(
+                    "small",
+                    "gin/adversarial_arithmetic/small.gin",
+                    "two sizes, two writers, transfer, three hardenings",
+                    "40",
+                ),
+                Experiment(
+                    "audit",
+                    "gin/adversarial_arithmetic/audit.gin",
+                    "a served model: --endpoint URL --model NAME; attacks, costs, dialogues",
+                    "the server's",
+                ),
+                Experiment("tiny", "gin/adversarial_arithmetic/tiny.gin", "the whole path at toy size; no claims", "1"),
+            ),
+        ),
     ]
 }
 

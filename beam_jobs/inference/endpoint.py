@@ -41,6 +41,9 @@ class EndpointConfig:
         most_backoff_s: no wait is longer, the server's own Retry-After included.
         max_bad_share: of requests may stay without an answer, or the job stops (see `Failures`).
         cache: folder of the request cache on the worker's disk; "" for none.
+        most_requests: sent by all who share the cache, retries among them; 0 for no limit. What comes after it is not
+            asked (`budget.SPENT`). It needs a cache, in which what is spent is kept.
+        most_tokens: likewise, that answers take.
         log_probabilities: ask for those of the tokens.
         send_top_k: send `top_k` and `min_p`; False for OpenAI's own servers, which reject them.
         extra: more fields of the body.
@@ -63,6 +66,8 @@ class EndpointConfig:
     most_backoff_s: float = 60.0
     max_bad_share: float = 0.01
     cache: str = ""
+    most_requests: int = 0
+    most_tokens: int = 0
     log_probabilities: bool = False
     send_top_k: bool = True
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -90,7 +95,7 @@ class EndpointConfig:
         for name in ("concurrency", "timeout_s", "attempts"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("requests_per_s", "backoff_s", "most_backoff_s"):
+        for name in ("requests_per_s", "backoff_s", "most_backoff_s", "most_requests", "most_tokens"):
             if not getattr(self, name) >= 0:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.max_bad_share <= 1:

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from typing import Any
 
+from beam_jobs.inference.budget import SPENT, Budget
 from beam_jobs.inference.endpoint import EndpointConfig
 from beam_jobs.inference.protocol import PATHS, Answer, BadAnswer, answer_of, message_of, payload_of
 from beam_jobs.inference.rate import Failures, Rate
@@ -19,6 +20,7 @@ from shammie.errors import UserError
 from shammie.files import canonical_json
 
 COUNTERS = ("requests", "retries", "cache_hits", "dead")
+UNASKED = "unasked"  # for want of budget; counted where there is one
 _BUSY = (429, 503)
 _AGAIN = (408, 425)
 _WRONG = {
@@ -35,6 +37,10 @@ class _Refused(Exception):
     """The server will never answer this request; its text says why."""
 
 
+class _Unasked(Exception):
+    """There is no budget for this request."""
+
+
 class EndpointClient:
     """Answers groups by an endpoint. One is enough for a process: threads may share it, and with it all limits.
 
@@ -46,7 +52,7 @@ class EndpointClient:
         chance: 0 to 1, for the jitter.
 
     Raises:
-        UserError: the key cannot be one, or the cache cannot be used.
+        UserError: the key cannot be one, the cache cannot be used, or a budget has none.
     """
 
     def __init__(
@@ -68,6 +74,13 @@ class EndpointClient:
         self._rate = Rate(config.requests_per_s, clock, self._pause)
         self._transport = Transport(config.concurrency, config.timeout_s, self._key, clock)
         self._cache = RequestCache(config.cache) if config.cache else None
+        budgeted = config.most_requests or config.most_tokens
+        if budgeted and not config.cache:
+            raise UserError("a budget needs a request cache, beside which what is spent is kept", "set cache")
+        if 0 < config.most_tokens < generation.new_tokens:
+            problem = f"a budget of {config.most_tokens} tokens allows no answer of up to {generation.new_tokens}"
+            raise UserError(problem, "raise most_tokens, or lower the most tokens of an answer")
+        self._budget = Budget(config.cache, config.most_requests, config.most_tokens) if budgeted else None
         self._pool = ThreadPoolExecutor(config.concurrency, thread_name_prefix="endpoint")
 
     def answer(self, group: Group) -> Answered:
@@ -75,13 +88,14 @@ class EndpointClient:
 
         Returns:
             One completion for each request, in their order. Those without an answer say so in `error`. The counters:
-            requests; retries, which were sent beside these; cache_hits, which were not sent; dead, without an answer.
+            requests; retries, which were sent beside these; cache_hits, which were not sent; dead, without an answer;
+            with a budget also unasked, for which there was none left.
 
         Raises:
             UserError: the endpoint refuses us, or too many requests failed, here or in another thread. Answers so far
                 are in the cache, and every later call raises it too.
         """
-        counts: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
+        counts: Counter[str] = Counter(dict.fromkeys((*COUNTERS, *([UNASKED] if self._budget else [])), 0))
         tasks: list[Future[tuple[Completion, Counter[str]]]] = []
         pending: set[Future[Any]] = set()
         try:
@@ -107,8 +121,9 @@ class EndpointClient:
     def close(self) -> None:
         """Ends the threads and closes the cache."""
         self._pool.shutdown()
-        if self._cache is not None:
-            self._cache.close()
+        for kept in (self._cache, self._budget):
+            if kept is not None:
+                kept.close()
 
     def _complete(self, request: Request) -> tuple[Completion, Counter[str]]:
         try:
@@ -137,6 +152,9 @@ class EndpointClient:
             return Completion(request.id, **asdict(answer)), counts
         try:
             answer = self._ask(request, canonical_json(body).encode(), counts)
+        except _Unasked:
+            counts[UNASKED] += 1
+            return Completion(request.id, error=SPENT), counts
         except (_Refused, Lost, BadAnswer) as error:
             counts["dead"] += 1
             if self._failures.failure(str(error), attempts_ended=not isinstance(error, _Refused)):
@@ -156,14 +174,19 @@ class EndpointClient:
         attempt = 0
         while True:
             self._failures.check()
+            if self._budget is not None and not self._budget.reserve(self.generation.new_tokens):
+                raise _Unasked
             self._rate.wait()
+            counts["retries"] += attempt > 0
             attempt += 1
             try:
-                return self._answer(self._transport.post(self._url, body), request)
+                answer = self._answer(self._transport.post(self._url, body), request)
+                if self._budget is not None and answer.tokens:  # 0 where the server does not tell
+                    self._budget.give_back(self.generation.new_tokens - answer.tokens)
+                return answer
             except (Lost, BadAnswer):
                 if attempt >= self.config.attempts:
                     raise
-            counts["retries"] += 1
             # full jitter: requests that failed together do not come back together
             most = min(self.config.backoff_s * 2.0 ** (attempt - 1), self.config.most_backoff_s)
             self._pause(self._chance() * most)

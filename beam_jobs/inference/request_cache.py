@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any, Self
 
@@ -23,6 +23,11 @@ VERSION = 1
 _FILES = 10
 _WAIT_S = 60.0
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS answers"
+    " (key TEXT PRIMARY KEY, answer BLOB NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID",
+    "SELECT key, answer, checksum FROM answers LIMIT 1",
+)
 _LOG = logging.getLogger(__name__)
 
 
@@ -106,7 +111,7 @@ class RequestCache:
             if self._number == _FILES:
                 raise UserError(f"request cache {self.folder}: {_FILES} files are damaged", "remove the folder")
             try:
-                self._connection = _open_when_free(self.path)
+                self._connection = open_when_free(self.path, _TABLE)
             except sqlite3.DatabaseError as error:
                 self._warn_or_raise(error)
             else:
@@ -129,30 +134,33 @@ def _code(error: sqlite3.DatabaseError) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF  # without what SQLite adds to its primary codes
 
 
-def _open_when_free(path: str) -> sqlite3.Connection:
+def open_when_free(path: str, statements: Sequence[str]) -> sqlite3.Connection:
+    """A SQLite file with a write-ahead log, for threads and processes; each statement is a transaction of its own.
+
+    Args:
+        path: of the file; it is made where it is missing.
+        statements: that are run at once, such as those that make its tables.
+    """
     # SQLite's own waiting does not cover the change to a write-ahead log, where processes that begin at once meet
     end = time.monotonic() + _WAIT_S
     while True:
         try:
-            return _open(path)
+            return _open(path, statements)
         except sqlite3.OperationalError as error:
             if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
                 raise
         time.sleep(0.02)
 
 
-def _open(path: str) -> sqlite3.Connection:
+def _open(path: str, statements: Sequence[str]) -> sqlite3.Connection:
     # autocommit: each statement is a transaction of its own, so that no reader keeps a writer waiting
     connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
     connection.text_factory = bytes  # a damaged text need not be UTF-8
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS answers"
-            " (key TEXT PRIMARY KEY, answer BLOB NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID"
-        )
-        connection.execute("SELECT key, answer, checksum FROM answers LIMIT 1").fetchall()
+        for statement in statements:
+            connection.execute(statement).fetchall()
     except sqlite3.DatabaseError:
         connection.close()
         raise

@@ -16,6 +16,7 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import PCollection
 
+from beam_jobs.inference.budget import SPENT
 from beam_jobs.inference.endpoint import EndpointConfig
 from beam_jobs.inference.endpoint_handler import EndpointHandler
 from beam_jobs.inference.lm_handler import LMHandler
@@ -84,8 +85,13 @@ class SampleConfig:
             raise UserError(f"max_bad_share={self.max_bad_share} is no share", "give a number from 0 to 1")
 
 
-def run(config: SampleConfig, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
+def run(config: SampleConfig, beam_flags: Sequence[str] = (), *, what: str = NAMESPACE) -> dict[str, Any]:
     """Runs the job, or what is left of it.
+
+    Args:
+        config: the job.
+        beam_flags: go to Beam as they are.
+        what: names it in its progress line.
 
     Returns:
         The manifest of the output; its counters tell of samples, tokens, decode steps and the slots in use.
@@ -109,7 +115,7 @@ def run(config: SampleConfig, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
         beam_flags,
         overwrite=config.overwrite,
         max_bad_share=config.max_bad_share,
-        what=f"rest_em: samples of {len(problems)} problems, {config.samples} each",
+        what=f"{what}: samples of {len(problems)} problems, {config.samples} each",
     )
 
 
@@ -223,6 +229,8 @@ class WriteSamples(beam.DoFn):
         """Writes the shard."""
         samples, letters = [], []
         for completion in answered.completions:
+            if completion.error == SPENT:
+                continue  # counted as unasked
             if completion.error:
                 letters.append((completion.id, completion.error))
                 continue

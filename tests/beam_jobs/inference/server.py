@@ -45,7 +45,7 @@ class Exchange(BaseHTTPRequestHandler):
         return self.body["messages"][-1]["content"] if self.path == CHAT else self.body["prompt"]
 
     def completion(self) -> bytes:
-        text = text_of(self.prompt(), self.body["seed"])
+        text = self.server.model(self.prompt(), self.body["seed"])
         tokens = min(len(text), self.body["max_tokens"])
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop" if len(text) <= tokens else "length"}
         if self.path == CHAT:
@@ -142,6 +142,7 @@ class LocalServer(ThreadingHTTPServer):
         paths: of all requests that came.
         headers: of all requests that came.
         connections: how many were opened.
+        model: what is written for a prompt and a seed.
         on_arrival: is called with the number of each request, from 1, before it is served.
     """
 
@@ -156,6 +157,7 @@ class LocalServer(ThreadingHTTPServer):
         self.paths: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.connections = 0
+        self.model: Callable[[str, int], str] = text_of
         self.on_arrival: Callable[[int], None] = lambda number: None
         self.closing = threading.Event()
         self._lock = threading.Lock()

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -186,13 +187,13 @@ def test_a_kill_loses_nothing_that_was_put(folder):
 def test_a_cache_waits_for_one_that_is_being_made(folder, monkeypatch):
     real, tried = request_cache._open, []
 
-    def busy_at_first(path: str) -> sqlite3.Connection:
+    def busy_at_first(path: str, statements: Sequence[str]) -> sqlite3.Connection:
         tried.append(path)
         if len(tried) < 3:
             error = sqlite3.OperationalError("database is locked")
             error.sqlite_errorcode = sqlite3.SQLITE_BUSY
             raise error
-        return real(path)
+        return real(path, statements)
 
     monkeypatch.setattr(request_cache, "_open", busy_at_first)
     with RequestCache(folder) as cache:

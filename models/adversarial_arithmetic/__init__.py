@@ -1,0 +1,1 @@
+"""Sentences that make a language model answer an arithmetic question wrongly: search, measures, hardening."""
