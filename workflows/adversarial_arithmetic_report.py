@@ -140,7 +140,7 @@ def _attacks(page: Page, parts: Sequence[Part]) -> None:
         ],
         rows,
         caption="“No equation” leaves out texts that state the question's own x + y = w literally; “by claims”: those"
-        " of the grammar that only assert an answer: conventions, corrections and further steps change what is asked, "
+        " of the grammar that only assert an answer: conventions, corrections and further steps change what is asked,"
         " and a reader may well follow them.",
     )
 
