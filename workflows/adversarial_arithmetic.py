@@ -8,6 +8,7 @@ available: the search is PIRS-style, a reconstruction.) With an endpoint there i
 controls, report. What the steps run is in `adversarial_arithmetic_steps`, the page in `adversarial_arithmetic_report`.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -27,7 +28,7 @@ __all__ = ["Hardening", "Settings", "steps"]
 
 ASKS = ("beam_jobs.adversarial_arithmetic", "beam_jobs.inference", "models.adversarial_arithmetic", "models.lm")
 GIVEN = "given"  # the name of a target that the user gives
-RULED = ("model", "api", "system_prompt", "stop", "send_top_k", "extra", "most_requests", "most_tokens")
+RULED = ("url", "model", "api", "system_prompt", "stop", "send_top_k", "extra", "most_requests", "most_tokens")
 
 
 def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flags: Sequence[str] = ()) -> list[Step]:
@@ -47,17 +48,24 @@ def _default() -> Settings:
     return Settings(sizes=(Size("small", LMConfig()),))
 
 
-def with_cache(endpoint: EndpointConfig, settings: Settings) -> EndpointConfig:
-    """The endpoint with a request cache of its own for each audit, in which its budget is kept as well."""
+def with_cache(endpoint: EndpointConfig) -> EndpointConfig:
+    """The endpoint with a request cache for each server and model, in which each way of asking has its own budget."""
     if endpoint.cache:
         return endpoint
-    told = {"url": endpoint.url, "settings": without_endpoint(settings), "model": endpoint.model}
-    return replace(endpoint, cache=str(cache_directory() / "answers" / digest(told)[:16]))
+    cache = cache_directory() / "answers" / digest({"url": endpoint.url, "model": endpoint.model})[:16]
+    way = digest({name: value for name, value in _ruled(endpoint).items() if not name.startswith("most_")})[:16]
+    return replace(endpoint, cache=str(cache), budget=str(cache / way))
+
+
+def _ruled(endpoint: EndpointConfig) -> dict[str, Any]:
+    """What of an endpoint decides its answers, and how many there are."""
+    asked = asdict(endpoint)
+    return {name: asked[name] for name in RULED}
 
 
 def without_endpoint(settings: Settings) -> dict[str, Any]:
     """The settings as plain values, without how a server is reached, which decides no answer."""
-    return {name: value for name, value in plain(settings).items() if name != "endpoint"}
+    return {name: value for name, value in plain(settings).items() if name not in ("endpoint", "writer_endpoint")}
 
 
 class _Parts:
@@ -65,7 +73,8 @@ class _Parts:
 
     def __init__(self, settings: Settings, beam_flags: tuple[str, ...]) -> None:
         self.settings, self.flags = settings, beam_flags
-        self.endpoint = with_cache(settings.endpoint, settings) if settings.endpoint else None
+        self.endpoint = with_cache(settings.endpoint) if settings.endpoint else None
+        self.writer_endpoint = with_cache(settings.writer_endpoint) if settings.writer_endpoint else None
         s = settings
         self.common: dict[str, Any] = {
             "seed": s.seed,
@@ -98,9 +107,18 @@ class _Parts:
         )
 
     def _audit(self, endpoint: EndpointConfig) -> None:
-        asked = asdict(endpoint)
-        told = {"endpoint": {name: asked[name] for name in RULED}}
-        attacks = [self._attack(endpoint.model, {}, writer, told) for writer in self.settings.writers]
+        told: dict[str, Any] = {"endpoint": _ruled(endpoint)}
+        nothing = {"attempts": 0, "copies": [], "copied": 0, "others": 0}
+        run = adversarial_arithmetic_steps.controls  # without texts: first, so that a small budget tells of it
+        clean = self._step(
+            "clean", run, {**self.common, "victim": endpoint.model, **nothing, **told}, {}, endpoint=True
+        )
+        self._tell({"part": "clean", "victim": endpoint.model}, clean)
+        wrote = {"wrote": _ruled(self.writer_endpoint)} if self.writer_endpoint else {}
+        attacks = [
+            self._attack(endpoint.model, {"clean": clean}, one, told | (wrote if one == "instructed" else {}))
+            for one in self.settings.writers
+        ]
         self._controls(endpoint.model, {}, attacks[0], self.settings.writers[0], **told)
         for writer, attack in zip(self.settings.writers, attacks, strict=True):
             config = {**self.common, "victim": endpoint.model, "samples": self.settings.confirmed, **told}
@@ -189,7 +207,8 @@ class _Parts:
         if writer == "inverted":
             given = {**given, "writer": self._writer()}
         config = {**self.common, "victim": victim, "writer": writer, **more}
-        step = self._step("attack", adversarial_arithmetic_steps.attack, config, given, endpoint=True)
+        run = functools.partial(adversarial_arithmetic_steps.attack, writer_endpoint=self.writer_endpoint)
+        step = self._step("attack", run, config, given, endpoint=True)
         if tell:
             self._tell({"part": "attack", "victim": victim, "writer": writer}, step)
         return step

@@ -34,7 +34,7 @@ class Part:
     """A step that asked a model.
 
     Attributes:
-        part: "attack", "controls", "confirm", "transfer", "measure" or "again".
+        part: "clean", "attack", "controls", "confirm", "transfer", "measure" or "again".
         victim: who was asked.
         writer: of the search; "" where there was none.
         hardening: of the victim; "" for none.
@@ -145,6 +145,7 @@ def result(parts: Sequence[Part]) -> dict[str, Any]:
                 out[f"{one.victim}_{what}_broken_any"] = broken(one, tried=tried).mean
                 out[f"{one.victim}_{what}_success_any"] = success_rate(tried).mean
                 out[f"{one.victim}_{what}_texts"] = len(tried)
+    for one in (*of(parts, "controls"), *of(parts, "clean")):
         if clean := one.of(CLEAN):
             out[f"{one.victim}_clean_accuracy"] = accuracy(clean).mean
     for one in of(parts, "confirm"):

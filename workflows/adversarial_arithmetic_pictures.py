@@ -26,7 +26,7 @@ def tries_figure(curves: Mapping[str, Mapping[int, float]]) -> Any:
     axes.set_xlabel("texts tried")
     axes.set_ylabel("questions broken")
     axes.set_ylim(-0.02, 1.02)
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _legend(axes)
     return figure
 
 
@@ -53,7 +53,7 @@ def points_figure(lines: Mapping[str, Mapping[int, Interval]], label: str, *, lo
     axes.set_xlabel(label)
     axes.set_ylabel("replies fooled")
     axes.set_ylim(-0.02, 1.02)
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _legend(axes)
     return figure
 
 
@@ -96,7 +96,7 @@ def hardening_figure(bars: Mapping[str, Mapping[str, Interval]]) -> Any:
     axes.set_xticks(range(len(names)), names)
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("share")
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _legend(axes)
     return figure
 
 
@@ -117,5 +117,10 @@ def training_figure(rows: Sequence[Mapping[str, Any]]) -> Any:
                   label="KL to the start (nats a token)")  # fmt: skip
     axes.set_xlabel("iteration")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _legend(axes)
     return figure
+
+
+def _legend(axes: Any) -> None:
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))

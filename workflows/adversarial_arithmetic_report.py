@@ -89,6 +89,7 @@ def _numbers(parts: Sequence[Part]) -> list[tuple[str, str]]:
         if tried := one.of(RANDOM):
             texts = f"{len(tried) / len(one.questions):.0f} random strings a question"
             shown.append((_percent(broken(one, tried=tried)), f"by {texts}, of the lengths of the search's texts"))
+    for one in (*of(parts, "clean"), *of(parts, "controls"))[:1]:
         if clean := one.of(CLEAN):
             shown.append((f"{100 * accuracy_of(clean).mean:.1f} %", "of replies are right without any text"))
     return shown
@@ -260,7 +261,7 @@ def _hardening(page: Page, running: Running, parts: Sequence[Part]) -> None:
                 _percent(broken(again)),
                 _percent(broken(again, tried=claims(again))),
                 _percent(success_rate(again.tried)) if again.tried else "",
-                f"{100 * sum(rules.values()) / len(rules):.0f} %",
+                f"{100 * sum(rules.values()) / len(rules):.0f} %" if rules else "",
             ]
         )
     page.picture(pictures.hardening_figure(bars), "Replies fooled, and (attacked again) questions broken.")

@@ -51,6 +51,7 @@ class Settings:
 
     Attributes:
         endpoint: the model that is audited; None trains the targets here.
+        writer_endpoint: the model that the writer "instructed" is; None: the audited model attacks itself.
         sizes: the targets, the smallest first; the last one is hardened.
         target: file of a model of yours (`models.lm.artefact`, which `python -m workflows.train.export` makes of a
             checkpoint of the bundled trainer or of T5X) to attack and harden instead of training one here.
@@ -78,6 +79,7 @@ class Settings:
     """
 
     endpoint: EndpointConfig | None = None
+    writer_endpoint: EndpointConfig | None = None
     sizes: Sequence[Size] = ()
     target: str = ""
     codec: str = ""
@@ -115,6 +117,8 @@ class Settings:
         names = [one.name for one in self.hardenings]
         if len(set(names)) < len(names):
             raise UserError(f"Settings.hardenings names one twice: {', '.join(names)}", "name each once")
+        if self.writer_endpoint is not None and "instructed" not in self.writers:
+            raise UserError("nothing is written by the writer's endpoint", "add 'instructed' to the writers")
         if self.endpoint is None:
             if not self.sizes and not self.target:
                 raise UserError(

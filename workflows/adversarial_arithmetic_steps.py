@@ -13,26 +13,24 @@ from beam_jobs.adversarial_arithmetic.search import ATTACKS, CANDIDATES, Writer,
 from beam_jobs.adversarial_arithmetic.trials import TRIALS, try_candidates
 from beam_jobs.adversarial_arithmetic.victims import Victim
 from beam_jobs.inference.endpoint import EndpointConfig
-from beam_jobs.inference.lm_handler import LoadedLM, answer
-from beam_jobs.inference.requests import Generation, Group, Request
+from beam_jobs.inference.requests import Generation
 from beam_jobs.rest_em.sample import LocalModel
 from models.adversarial_arithmetic import corpus as corpora
 from models.adversarial_arithmetic.grammar import out_of_distribution, overload, random_strings, random_words
 from models.adversarial_arithmetic.pirs import PirsConfig, target_for
 from models.adversarial_arithmetic.questions import Question, prompt_of, questions, split_of
 from models.adversarial_arithmetic.records import Attack, Candidate, Trial, candidate_of
-from models.adversarial_arithmetic.replies import number_in
 from models.equal_info.ids import SPECIAL_IDS
 from models.equal_info.load import AnyCodec, load_codec
 from models.lm import LMConfig
 from models.lm.artefact import TrainedLM
 from models.lm.decoding import Sampling
-from models.lm.sampler import Slots
 from models.rest_em.records import Problem, read_records, write_records
 from seqio_tasks.pairs import write_pairs_text
 from shammie import files
 from shammie.files import join
 from workflows import rest_em_tuning
+from workflows.adversarial_arithmetic_answers import Answers
 from workflows.dag import Running
 from workflows.policy_rewards import VerifiedReward
 from workflows.policy_settings import PolicyTraining
@@ -49,7 +47,6 @@ CODEC_PAIRS = 6000  # whose text the codec is made of
 CLEAN, RANDOM, RANDOM_WORDS, OVERLOAD = "clean", "random", "random words", "overload"
 ATTACKED, CONTEXT = "attacked", "context"  # families of problems, beside CLEAN
 SECOND_ASKING = 1 << 16  # added to seeds where prompts are asked again, so that what was chosen does not flatter itself
-GREEDY = Sampling(temperature=0.0)
 
 
 def write_questions(running: Running) -> Mapping[str, Any]:
@@ -144,37 +141,14 @@ def _trained(
     return {"steps": told["steps"], "best_step": told["best_step"]}
 
 
-class Answers:
-    """How many of some problems a model answers rightly, greedily: the mean over families of each one's share.
-
-    Args:
-        problems: with answers.
-        model: the network.
-        codec: of its ids.
-    """
-
-    def __init__(self, problems: Sequence[Problem], model: LMConfig, codec: AnyCodec) -> None:
-        self._problems, self._model, self._codec = problems, model, codec
-
-    def __call__(self, params: Any) -> float:
-        """0 to 1."""
-        shares = self.by_family(TrainedLM(self._model, params, self._codec.fingerprint))
-        return sum(shares.values()) / len(shares)
-
-    def by_family(self, model: TrainedLM) -> dict[str, float]:
-        """The share of each family."""
-        group = Group(0, tuple(Request(one.id, one.prompt, 0) for one in self._problems))
-        said = answer(group, LoadedLM(model, self._codec), Generation(GREEDY, 8), Slots()).completions
-        right: dict[str, list[bool]] = defaultdict(list)
-        for problem, one in zip(self._problems, said, strict=True):
-            right[problem.family].append(number_in(one.text) == int(problem.answer))
-        return {family: sum(values) / len(values) for family, values in sorted(right.items())}
-
-
 def attack(
-    running: Running, endpoint: EndpointConfig | None, beam_flags: Sequence[str], max_bad_share: float
+    running: Running,
+    endpoint: EndpointConfig | None,
+    beam_flags: Sequence[str],
+    max_bad_share: float,
+    writer_endpoint: EndpointConfig | None = None,
 ) -> Mapping[str, Any]:
-    """Searches for attacks on a victim."""
+    """Searches for attacks on a victim; an endpoint writes for itself where no other does."""
     c = running.config
     victim = _victim(running, endpoint)
     asked = [
@@ -187,7 +161,7 @@ def attack(
     elif c["writer"] == "instructed":
         assert endpoint is not None
         # what the victim is told beforehand ("reply with one number") is not for a writer
-        writer = Writer("instructed", replace(endpoint, system_prompt="", stop=()))
+        writer = Writer("instructed", writer_endpoint or replace(endpoint, system_prompt="", stop=()))
     config = _pirs(c)
     found = search(
         asked, victim, writer, config, running.path("search"), max_bad_share=max_bad_share, beam_flags=beam_flags
@@ -344,7 +318,8 @@ def measure(running: Running, beam_flags: Sequence[str], max_bad_share: float) -
     codec = load_codec(join(running.input("corpus"), CODEC))
     model = TrainedLM.from_bytes(files.read_bytes(join(running.input("model"), LM)), made_with=codec.fingerprint)
     held_out = read_records(join(running.input("corpus"), VALIDATION), Problem)
-    rules = Answers(held_out, model.config, codec).by_family(model)
+    # a revising victim's weights are the start's: how it reads the corpus is not measured
+    rules = {} if c.get("revisions") else Answers(held_out, model.config, codec).by_family(model)
     files.write_json(running.path("rules.json"), rules)
     return counts
 

@@ -41,8 +41,9 @@ class EndpointConfig:
         most_backoff_s: no wait is longer, the server's own Retry-After included.
         max_bad_share: of requests may stay without an answer, or the job stops (see `Failures`).
         cache: folder of the request cache on the worker's disk; "" for none.
-        most_requests: sent by all who share the cache, retries among them; 0 for no limit. What comes after it is not
-            asked (`budget.SPENT`). It needs a cache, in which what is spent is kept.
+        budget: folder, likewise, in which what is spent is kept; "" for the cache's.
+        most_requests: sent by all who share that folder, retries among them; 0 for no limit. What comes after it is not
+            asked (`budget.SPENT`).
         most_tokens: likewise, that answers take.
         log_probabilities: ask for those of the tokens.
         send_top_k: send `top_k` and `min_p`; False for OpenAI's own servers, which reject them.
@@ -66,6 +67,7 @@ class EndpointConfig:
     most_backoff_s: float = 60.0
     max_bad_share: float = 0.01
     cache: str = ""
+    budget: str = ""
     most_requests: int = 0
     most_tokens: int = 0
     log_probabilities: bool = False

@@ -75,12 +75,13 @@ class EndpointClient:
         self._transport = Transport(config.concurrency, config.timeout_s, self._key, clock)
         self._cache = RequestCache(config.cache) if config.cache else None
         budgeted = config.most_requests or config.most_tokens
-        if budgeted and not config.cache:
-            raise UserError("a budget needs a request cache, beside which what is spent is kept", "set cache")
+        spent = config.budget or config.cache
+        if budgeted and not spent:
+            raise UserError("a budget needs a folder in which what is spent is kept", "set budget, or cache")
         if 0 < config.most_tokens < generation.new_tokens:
             problem = f"a budget of {config.most_tokens} tokens allows no answer of up to {generation.new_tokens}"
             raise UserError(problem, "raise most_tokens, or lower the most tokens of an answer")
-        self._budget = Budget(config.cache, config.most_requests, config.most_tokens) if budgeted else None
+        self._budget = Budget(spent, config.most_requests, config.most_tokens) if budgeted else None
         self._pool = ThreadPoolExecutor(config.concurrency, thread_name_prefix="endpoint")
 
     def answer(self, group: Group) -> Answered:

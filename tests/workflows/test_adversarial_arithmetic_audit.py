@@ -89,7 +89,7 @@ def test_replies_that_chose_texts_do_not_confirm_them(server: Any, out: Path) ->
     assert result["scripted_random_broken_any"] > 0.6  # as many tries, as much luck
     assert result["scripted_grammar_confirmed_any"] < 0.15
     assert "when the surest text of each is asked again" in (out / "report.html").read_text()
-    assert result["cache_hits"] == 0  # no reply that chose a text comes again
+    assert result["cache_hits"] == 8 * 2  # prompts without a text; no reply that chose a text comes again
 
 
 def test_what_is_found_on_a_model_that_is_fooled_is_confirmed(server: Any, out: Path) -> None:
@@ -127,7 +127,7 @@ def test_how_a_server_is_reached_is_no_part_of_what_was_found(own_cache: Path, t
     )  # fmt: skip
     for binding in same:
         assert identities("http://here/v1", binding) == plain, binding
-    assert identities("https://there/v1") == plain
+    assert not set(identities("https://there/v1")) & set(plain[1:])  # another server is another model
     others = (
         "SYSTEM_PROMPT='Add.'", "API='completions'", "SEND_TOP_K=False", "MOST_REQUESTS=6000", "SAMPLES=3", "SEED=1",
         "NEW_TOKENS=17", f"{endpoint}.extra={{'a': 1}}", f"{endpoint}.stop=('x',)",

@@ -60,6 +60,15 @@ def test_a_client_asks_no_more_than_its_budget_and_says_what_it_left(server, cli
     assert len(server.bodies) == 20
 
 
+def test_a_budget_may_lie_apart_from_the_cache(server, clients, tmp_path):
+    """So that two jobs share answers, and each has its own limit."""
+    first = clients.make(cache=str(tmp_path / "c"), budget=str(tmp_path / "a"), most_requests=5).answer(local.many(9))
+    other = clients.make(cache=str(tmp_path / "c"), budget=str(tmp_path / "b"), most_requests=3).answer(local.many(9))
+    assert first.counters["unasked"] == 4
+    assert (other.counters["cache_hits"], other.counters["unasked"]) == (5, 1)
+    assert len(server.bodies) == 8
+
+
 def test_retries_are_paid_for(server, clients, tmp_path):
     server.always = {"bad": local.says(500)}
     client = clients.make(cache=str(tmp_path), most_requests=4, attempts=6, max_bad_share=1.0)
@@ -77,7 +86,7 @@ def test_a_limit_of_tokens_counts_what_answers_took(server, clients, tmp_path):
 
 
 def test_a_budget_needs_a_place():
-    with pytest.raises(UserError, match="a budget needs a request cache"):
+    with pytest.raises(UserError, match="a budget needs a folder"):
         EndpointClient(EndpointConfig("http://host/v1", "m", most_requests=5), local.GENERATION)
 
 
