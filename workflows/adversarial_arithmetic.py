@@ -153,7 +153,9 @@ class _Parts:
                 if size.name not in first:
                     first[size.name] = attack
                     controls = self._controls(size.name, given, attack, writer)
-                    self._perplexity(size.name, {**given, "attack": attack, "controls": controls})
+                    if "inverted" in s.writers:
+                        told = {"corpus": self.corpus, "attack": attack, "controls": controls}
+                        self._perplexity(size.name, {**told, "writer": self._writer()})
         if len(sizes) > 1:
             sources = {f"attack_{name}": attack for name, attack in first.items()}
             for size in sizes:

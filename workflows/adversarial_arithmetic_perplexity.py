@@ -1,7 +1,8 @@
-"""How likely a target itself finds the texts that stand beside its questions: attacks that worked, others, random ones.
+"""How much attacks look like the corpus's own sentences: those that worked, others, random ones.
 
-The perplexity of a text is that of its tokens behind the question's own words, under the model that is asked
-(temperature 1). B = texts, L = tokens of a row, N = tokens of the longest text, V = vocabulary.
+The perplexity of a text is that of its tokens under the language model that learned to write such texts, behind what it
+is asked for them with (`corpus.instruction_for`; temperature 1). A target cannot tell: it is trained on answers alone, so
+that it finds every prompt about as unlikely. B = texts, L = tokens of a row, N = tokens of the longest text, V = vocabulary.
 """
 
 from collections import defaultdict
@@ -15,8 +16,9 @@ import numpy as np
 
 from beam_jobs.adversarial_arithmetic.search import ATTACKS, CANDIDATES
 from beam_jobs.inference.lm_handler import LoadedLM, load_lm
+from models.adversarial_arithmetic.corpus import instruction_for
 from models.adversarial_arithmetic.measures import perplexity
-from models.adversarial_arithmetic.questions import prompt_of
+from models.adversarial_arithmetic.questions import Question
 from models.adversarial_arithmetic.records import Attack, Candidate
 from models.lm import DecoderLM
 from models.rest_em.records import read_records
@@ -69,7 +71,7 @@ def log_probabilities(model: LoadedLM, given: Sequence[str], texts: Sequence[str
 def measure(running: Running) -> Mapping[str, Any]:
     """Writes perplexities.json: of each source of texts the median perplexity, and how many texts were scored."""
     asked = questions_in(running.input("questions"))
-    model = load_lm(join(running.input("model"), LM), join(running.input("corpus"), CODEC))
+    model = load_lm(join(running.input("writer"), LM), join(running.input("corpus"), CODEC))
     worked = {one.id for one in read_records(join(running.input("attack"), ATTACKS), Attack)}
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for word in ("attack", "controls"):
@@ -79,8 +81,13 @@ def measure(running: Running) -> Mapping[str, Any]:
     told = {}
     for source, them in sorted(groups.items()):
         them = sorted(them, key=lambda one: one.id)[:MOST]
-        given = [prompt_of(asked[one.question]).removesuffix("Answer:") for one in them]
+        given = [_asked_for(asked[one.question], one) for one in them]
         scored = log_probabilities(model, given, [one.text for one in them])
         told[source] = {"median": median(perplexity(one.tolist()) for one in scored), "texts": len(them)}
     write_json(running.path(PERPLEXITIES), told)
     return {"texts": sum(one["texts"] for one in told.values())}
+
+
+def _asked_for(question: Question, text: Candidate) -> str:
+    wanted = question.answer if text.target is None else text.target
+    return instruction_for(question.x, question.sign, question.y, wanted)

@@ -206,7 +206,10 @@ def _perplexities(page: Page, running: Running) -> None:
         for source, told in read_json(join(running.input(word), PERPLEXITIES)).items()
     ]
     if rows:
-        page.section("How likely the texts are", "Perplexity of the text under the model that is asked; medians.")
+        page.section(
+            "How likely the texts are",
+            "Perplexity of the text under the language model that learned to write such texts from the corpus; medians.",
+        )
         page.table(["model", "texts", "of them", "perplexity"], rows)
 
 

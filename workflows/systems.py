@@ -188,13 +188,13 @@ SYSTEMS: dict[str, System] = {
                     "main",
                     "gin/adversarial_arithmetic/main.gin",
                     "a target trained on the spot, attacked, compared with random strings, hardened",
-                    "15",
+                    "12",
                 ),
                 Experiment(
                     "small",
                     "gin/adversarial_arithmetic/small.gin",
                     "two sizes, two writers, transfer, three hardenings",
-                    "40",
+                    "20",
                 ),
                 Experiment(
                     "audit",
