@@ -1,8 +1,8 @@
 """How much attacks look like the corpus's own sentences: those that worked, others, random ones.
 
 The perplexity of a text is that of its tokens under the language model that learned to write such texts, behind what it
-is asked for them with (`corpus.instruction_for`; temperature 1). A target cannot tell: it is trained on answers alone, so
-that it finds every prompt about as unlikely. B = texts, L = tokens of a row, N = tokens of the longest text, V = vocabulary.
+is asked for them with (`corpus.instruction_for`; temperature 1). A target cannot tell: it is trained on answers alone
+and finds every prompt unlikely. B = texts, L = tokens of a row, N = tokens of the longest text, V = vocabulary.
 """
 
 from collections import defaultdict

@@ -208,7 +208,7 @@ def _perplexities(page: Page, running: Running) -> None:
     if rows:
         page.section(
             "How likely the texts are",
-            "Perplexity of the text under the language model that learned to write such texts from the corpus; medians.",
+            "Perplexity of the text under the language model that learned to write such texts; medians.",
         )
         page.table(["model", "texts", "of them", "perplexity"], rows)
 
