@@ -18,13 +18,14 @@ from workflows.composition_training import DiffusionTrainConfig
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The finished steps of the tiny run, by name."""
+    """The finished steps of the tiny run, by name; minutes of compiling, so what stands on it is slow."""
     out = tmp_path_factory.mktemp("composition")
     gin_config.parse(["gin/composition/tiny.gin"], [], modules=("workflows.composition",))
     done = dag.run(gin_config.call(composition.steps), str(out))
     return {one.step.name: Path(one.directory) for one in done}
 
 
+@pytest.mark.slow
 def test_the_tiny_run_has_every_part_and_its_page_every_picture(tiny: dict[str, Path]) -> None:
     assert {"plane", "scenes", "captions", "guidance", "tapestry", "report"} <= set(tiny)
     page = (tiny["report"] / "report.html").read_text()
@@ -33,6 +34,7 @@ def test_the_tiny_run_has_every_part_and_its_page_every_picture(tiny: dict[str, 
         assert heading in page
 
 
+@pytest.mark.slow
 def test_the_result_is_what_the_steps_measured(tiny: dict[str, Path]) -> None:
     result = json.loads((tiny["report"] / "result.json").read_text())
     guidance = json.loads((tiny["guidance"] / "scores.json").read_text())
@@ -47,6 +49,7 @@ def test_the_result_is_what_the_steps_measured(tiny: dict[str, Path]) -> None:
     assert result["plane_product_dae_hmc_evaluations"] > result["plane_product_dae_reverse_evaluations"] > 0
 
 
+@pytest.mark.slow
 def test_tapestries_are_larger_than_the_models_images(tiny: dict[str, Path]) -> None:
     arrays = read_arrays(str(tiny["tapestry"] / "images.npz"))
     assert arrays["dae hmc"].shape == (2, 14, 20, 1)
