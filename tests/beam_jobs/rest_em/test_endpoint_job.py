@@ -56,8 +56,8 @@ def test_faults_are_retried_and_what_stays_dead_is_a_letter(served, server):
         local.says(200, b"{"),
     ]
     server.always = {"3 + 0 =": local.says(422, {"error": "no such words"})}
-    # one request may meet all four, if its retries come before the others arrive; 8 of the 80 stay dead, and more than a
-    # tenth of those so far where others come last
+    # one request may meet all four, if its retries come before the others arrive; 8 of the 80 stay dead, which is more
+    # than a tenth of those so far where others come last
     manifest = run(served(max_bad_share=0.2, endpoint={"attempts": 5}))
     letters = [json.loads(line) for line in (Path(served().output) / "dead_letters.jsonl").read_text().splitlines()]
     assert manifest["counters"]["dead_letters"] == len(letters) == 8
