@@ -2,7 +2,9 @@
 
 They invert the noising of one data density. A product of densities is none whose noising is the product of theirs, so
 on compositions they are wrong however small the steps: for k equal Gaussians of variance s^2 they give s^2 / (2k - 1),
-not s^2 / k. X = the shape of a point, T levels. A step from level 0 leads to the clean point.
+not s^2 / k. DDIM without noise leaves s^2k abar^(k-1) / v^k of the noisiest level's abar and v = abar s^2 + 1 - abar: a
+point, where that level has lost the data. X = the shape of a point, T levels. A step from level 0 leads to the clean
+point.
 """
 
 from collections.abc import Callable

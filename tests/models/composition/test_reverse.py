@@ -43,6 +43,20 @@ def test_summed_scores_give_a_variance_that_is_too_small(power: float, facts: fl
     assert variance == pytest.approx(facts, abs=3e-5)
 
 
+@pytest.mark.parametrize(("power", "deviation"), [(1.0, 0.5), (2.0, 1.0), (2.0, 0.5), (3.0, 0.5)])
+def test_ddim_draws_a_product_towards_a_point(power: float, deviation: float) -> None:
+    """s^2k abar_T^(k-1) / v_T^k is left: nothing, where the noisiest level has lost the data.
+
+    For d ln x / d ln abar = (1 - k / v) / 2, with v = abar s^2 + 1 - abar. Here abar_T is e^-4.
+    """
+    schedule = NoiseSchedule(kind="linear", levels=20_000, first_beta=4e-3, last_beta=4e-3)
+    last = float(schedule.alpha_bars_T[-1])
+    assert last == pytest.approx(np.exp(-4.0), rel=1e-3)
+    _, variance = law(gaussian(np.zeros(1), deviation, schedule) ** power, SamplerConfig(kind="ddim"))
+    v = last * deviation**2 + 1.0 - last
+    assert variance == pytest.approx(deviation ** (2 * power) * last ** (power - 1) / v**power, rel=0.01, abs=0.0)
+
+
 def test_unequal_gaussians() -> None:
     """The product's mean is .0385 and its variance .03846; the reverse process gives neither."""
     fine = NoiseSchedule(levels=10_000)
