@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from models.adversarial_arithmetic.measures import accuracy as accuracy_of
 from models.adversarial_arithmetic.measures import (
+    broken_share,
     by_delta,
     by_digits,
     by_source,
@@ -185,14 +186,14 @@ def _kinds(page: Page, parts: Sequence[Part]) -> None:
                     source,
                     len(own),
                     _percent(rate),
-                    _percent(broken(one, tried=own)),
+                    _percent(broken_share(own, [each.question for each in own])),
                     f"{long.median:.0f}",
                     f"{long.words:.0f}",
                 ]
             )
     page.section("Who wrote the text")
     page.table(
-        ["model", "of", "source", "texts", "replies fooled", "questions broken", "characters", "words"],
+        ["model", "of", "source", "texts", "replies fooled", "of those asked, broken", "characters", "words"],
         rows,
         caption="Characters and words are medians.",
     )
