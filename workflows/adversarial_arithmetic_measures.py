@@ -165,7 +165,7 @@ def result(parts: Sequence[Part]) -> dict[str, Any]:
         out[f"{one.hardening or 'start'}_attacked_again_broken_by_claims"] = broken(one, tried=claims(one)).mean
         if one.tried:
             out[f"{one.hardening or 'start'}_attacked_again_success"] = success_rate(one.tried).mean
-    for name in ("requests", "retries", "cache_hits", "dead", "unasked", "tokens"):
+    for name in ("requests", "retries", "cache_hits", "dead", "unasked", "tokens", "prompt_tokens"):
         out[name] = sum(one.counts.get(name, 0) for one in parts)
     return out
 

@@ -320,12 +320,13 @@ def _corpus(page: Page, running: Running) -> None:
 
 def _costs(page: Page, parts: Sequence[Part]) -> None:
     page.section("What was asked")
-    names = ("records", "tokens", "requests", "retries", "cache_hits", "dead", "unasked", "untried")
+    names = ("records", "tokens", "prompt_tokens", "requests", "retries", "cache_hits", "dead", "unasked", "untried")
     rows = [[one.part, one.victim, one.writer, *(one.counts.get(name, 0) for name in names)] for one in parts]
     page.table(
-        ["part", "model", "writer", "replies", "tokens", *names[2:]],
+        ["part", "model", "writer", "replies", "tokens in them", "in prompts", *names[3:]],
         rows,
-        caption="Tokens are those of the replies. Unasked: for want of budget; untried: texts without any reply.",
+        caption="Tokens in prompts are told by servers alone, and are of what was sent now, not of what was kept."
+        " Unasked: for want of budget; untried: texts without any reply.",
     )
 
 

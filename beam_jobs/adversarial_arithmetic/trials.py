@@ -18,7 +18,7 @@ from shammie.files import join, make_directory
 
 NAME = "adversarial_arithmetic"
 PROMPTS, SAMPLES, TRIALS = "prompts.jsonl", "samples", "trials.jsonl"
-COUNTED = ("requests", "retries", "cache_hits", "dead", "unasked", "records", "tokens")
+COUNTED = ("requests", "retries", "cache_hits", "dead", "unasked", "records", "tokens", "prompt_tokens")
 
 
 def try_candidates(

@@ -20,7 +20,7 @@ from shammie.errors import UserError
 from shammie.files import canonical_json
 
 COUNTERS = ("requests", "retries", "cache_hits", "dead")
-UNASKED = "unasked"  # for want of budget; counted where there is one
+BUDGETED = ("unasked", "prompt_tokens")  # counted where there is a budget: left for want of it, and what prompts took
 _BUSY = (429, 503)
 _AGAIN = (408, 425)
 _WRONG = {
@@ -90,13 +90,13 @@ class EndpointClient:
         Returns:
             One completion for each request, in their order. Those without an answer say so in `error`. The counters:
             requests; retries, which were sent beside these; cache_hits, which were not sent; dead, without an answer;
-            with a budget also unasked, for which there was none left.
+            with a budget also unasked, for which there was none left, and prompt_tokens of those that were sent.
 
         Raises:
             UserError: the endpoint refuses us, or too many requests failed, here or in another thread. Answers so far
                 are in the cache, and every later call raises it too.
         """
-        counts: Counter[str] = Counter(dict.fromkeys((*COUNTERS, *([UNASKED] if self._budget else [])), 0))
+        counts: Counter[str] = Counter(dict.fromkeys((*COUNTERS, *(BUDGETED if self._budget else ())), 0))
         tasks: list[Future[tuple[Completion, Counter[str]]]] = []
         pending: set[Future[Any]] = set()
         try:
@@ -150,11 +150,11 @@ class EndpointClient:
         if answer := self._kept(key):
             counts["cache_hits"] += 1
             self._failures.answer(kept=True)
-            return Completion(request.id, **asdict(answer)), counts
+            return _completion(request, answer), counts
         try:
             answer = self._ask(request, canonical_json(body).encode(), counts)
         except _Unasked:
-            counts[UNASKED] += 1
+            counts["unasked"] += 1
             return Completion(request.id, error=SPENT), counts
         except (_Refused, Lost, BadAnswer) as error:
             counts["dead"] += 1
@@ -163,8 +163,10 @@ class EndpointClient:
             return Completion(request.id, error=str(error)), counts
         if self._cache is not None:
             self._cache.put(key, asdict(answer))
+        if self._budget is not None:
+            counts["prompt_tokens"] += answer.prompt_tokens
         self._failures.answer()
-        return Completion(request.id, **asdict(answer)), counts
+        return _completion(request, answer), counts
 
     def _kept(self, key: str) -> Answer | None:
         kept = self._cache.get(key) if self._cache is not None else None
@@ -225,3 +227,7 @@ class EndpointClient:
             f" the last: {of.last}"
         )
         of.stop(UserError(problem, f"see to the server and run the same again ({kept})"))
+
+
+def _completion(request: Request, answer: Answer) -> Completion:
+    return Completion(request.id, answer.text, answer.tokens, answer.finished, answer.log_probability)

@@ -35,12 +35,14 @@ class Answer:
         tokens: that it took, as the server counts them; 0 where it does not tell.
         finished: whether the model ended it, rather than the limit of tokens.
         log_probability: of the tokens, in nats; None where the server does not tell.
+        prompt_tokens: of the prompt, as the server counts them; 0 where it does not tell.
     """
 
     text: str
     tokens: int
     finished: bool
     log_probability: float | None
+    prompt_tokens: int = 0
 
 
 def payload_of(
@@ -118,16 +120,21 @@ def answer_of(body: bytes, api: Api = "completions") -> Answer:
     if not isinstance(text, str):
         raise BadAnswer("the answer holds no text")
     log_probabilities = _log_probabilities(choice.get("logprobs"))
-    usage = value.get("usage")
-    tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
-    if not isinstance(tokens, int) or isinstance(tokens, bool) or tokens < 0:
-        tokens = len(log_probabilities or ())
+    tokens = _counted(value, "completion_tokens")
     return Answer(
         text=text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"),
-        tokens=tokens,
+        tokens=len(log_probabilities or ()) if tokens is None else tokens,
+        prompt_tokens=_counted(value, "prompt_tokens") or 0,
         finished=_ENDED[reason],
         log_probability=None if log_probabilities is None else round(math.fsum(log_probabilities), 4),
     )
+
+
+def _counted(value: Mapping[str, Any], name: str) -> int | None:
+    """A number of tokens in an answer's usage; None where there is none."""
+    usage = value.get("usage")
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
 
 
 def _log_probabilities(value: Any) -> list[float] | None:

@@ -56,7 +56,11 @@ class Exchange(BaseHTTPRequestHandler):
             choice["text"] = text[:tokens]
             if "logprobs" in self.body:
                 choice["logprobs"] = {"tokens": list(text[:tokens]), "token_logprobs": [-0.25] * tokens}
-        answer = {"model": self.body["model"], "choices": [choice], "usage": {"completion_tokens": tokens}}
+        answer = {
+            "model": self.body["model"],
+            "choices": [choice],
+            "usage": {"completion_tokens": tokens, "prompt_tokens": len(self.prompt())},
+        }
         return json.dumps(answer).encode()
 
     def complete(self) -> None:

@@ -47,14 +47,16 @@ def test_a_client_asks_no_more_than_its_budget_and_says_what_it_left(server, cli
     asked = local.many(30)
     answered = clients.make(**settings).answer(asked)
     assert len(server.bodies) == 12
-    assert answered.counters == {"requests": 30, "retries": 0, "cache_hits": 0, "dead": 0, "unasked": 18}
+    paid = sum(len(body["prompt"]) for body in server.bodies)  # a token is a character there
+    told = {"requests": 30, "retries": 0, "cache_hits": 0, "dead": 0, "unasked": 18, "prompt_tokens": paid}
+    assert answered.counters == told
     assert sum(one.error == SPENT for one in answered.completions) == 18
     assert [one for one in answered.completions if not one.error] == [
         one for one in local.expected(asked) if one.id in {done.id for done in answered.completions if not done.error}
     ]
     # what was paid for is there in the next run, which may not spend anything either
     again = clients.make(**settings).answer(asked)
-    assert again.counters == {"requests": 30, "retries": 0, "cache_hits": 12, "dead": 0, "unasked": 18}
+    assert again.counters == {**told, "cache_hits": 12, "prompt_tokens": 0}
     more = clients.make(**{**settings, "most_requests": 20}).answer(asked)
     assert more.counters["cache_hits"] == 12
     assert len(server.bodies) == 20
@@ -74,7 +76,14 @@ def test_retries_are_paid_for(server, clients, tmp_path):
     client = clients.make(cache=str(tmp_path), most_requests=4, attempts=6, max_bad_share=1.0)
     answered = client.answer(local.group("bad"))
     assert len(server.bodies) == 4
-    assert answered.counters == {"requests": 1, "retries": 3, "cache_hits": 0, "dead": 0, "unasked": 1}
+    assert answered.counters == {
+        "requests": 1,
+        "retries": 3,
+        "cache_hits": 0,
+        "dead": 0,
+        "unasked": 1,
+        "prompt_tokens": 0,
+    }
 
 
 def test_a_limit_of_tokens_counts_what_answers_took(server, clients, tmp_path):
