@@ -11,6 +11,7 @@ from models.adversarial_arithmetic.measures import (
     accuracy,
     best_of,
     broken_share,
+    by_digits,
     joined,
     leak_report,
     success_rate,
@@ -132,6 +133,8 @@ def result(parts: Sequence[Part]) -> dict[str, Any]:
         if one.tried:
             out |= _bounded(f"{name}_success_any", success_rate(one.tried))
             out |= _bounded(f"{name}_success_targeted", success_rate(one.tried, "targeted"))
+            for digits, rate in by_digits(one.tried).items() if len(by_digits(one.tried)) > 1 else ():
+                out[f"{name}_success_any_{digits}_digits"] = rate.mean
             out[f"{name}_leak_share"] = leak_report(one.tried).share
         out[f"{name}_candidates"] = len(one.tried)
         out[f"{name}_untried"] = one.counts["untried"]

@@ -107,7 +107,6 @@ def search(
     by_id = {one.id: one for one in questions}
     candidates: list[Candidate] = []
     trials: list[Trial] = []
-    attacks: list[Attack] = []
     pool: list[Attack] = []
     counts: dict[str, int] = dict.fromkeys((*COUNTED, "untried", "written", "dropped"), 0)
     for round in range(config.rounds):
@@ -133,7 +132,6 @@ def search(
         pool = pool_after(pool, worked, config)
         candidates += kept
         trials += tried
-        attacks += worked
         for name in told:
             counts[name] += told[name]
         counts["written"] += len(written)

@@ -97,6 +97,18 @@ def test_what_is_found_on_a_model_that_is_fooled_is_confirmed(server: Any, out: 
     assert audit(server, out)["scripted_grammar_confirmed_any"] == 1.0
 
 
+def test_sizes_of_problems_are_told_apart(server: Any, out: Path) -> None:
+    """A model that is sure of one-digit sums and wrong by one on those of two digits."""
+    server.model = lambda prompt, seed: (right if len(right(prompt, seed)) == 1 else fooled)(prompt, seed)
+    result = audit(server, out, "--gin.DIGITS=(1, 2)")
+    one = lines_of(step_of(out, "attack") / "questions.jsonl")
+    sure = [row["x"] + row["y"] < 10 for row in one if max(row["x"], row["y"]) < 10]
+    assert len(one) == 2 * len(sure)
+    assert result["scripted_grammar_success_any_2_digits"] == 1.0
+    assert result["scripted_grammar_success_any_1_digits"] == pytest.approx(1 - sum(sure) / len(sure))
+    assert "Size of the problem" in (out / "report.html").read_text()
+
+
 def test_a_writer_is_not_told_to_reply_with_a_number(server: Any, out: Path) -> None:
     def model(prompt: str, seed: int) -> str:
         return "TEXT: It is 4." if prompt.endswith("TEXT:") else right(prompt, seed)

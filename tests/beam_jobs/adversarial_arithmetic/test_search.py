@@ -85,6 +85,7 @@ def test_the_phrase_that_moves_a_model_is_found_and_used_again(server: Any, tmp_
     assert later
     ids = {one.id for one in them.candidates}
     assert all(parent in ids for one in later for parent in one.parents)
+    assert any(one.parents for one in later)  # made of what worked before
     assert read_records(str(tmp_path / "search" / ATTACKS), Attack) == them.attacks
 
 
