@@ -110,6 +110,8 @@ def test_every_part_of_the_study_is_in_the_graph_once(size: str) -> None:
     told = report.config["parts"]
     assert {one["part"] for one in told} >= {"attack", "controls", "measure", "again"}  # pyright: ignore
     assert len({one["step"] for one in told}) == len(told)  # pyright: ignore
+    again: list[Any] = [report.inputs[one["step"]] for one in told if one["part"] == "again"]  # pyright: ignore
+    assert [step.config["split"] for step in again] == ["test"] * (hardened + (2 if size == "tiny" else 1))
 
 
 def test_a_model_of_ones_own_is_attacked_with_its_codec(tmp_path: Path, own_cache: Path) -> None:
