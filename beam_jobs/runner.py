@@ -20,6 +20,7 @@ from apache_beam.runners.runner import PipelineRunner
 from beam_jobs.quiet import quiet_workers
 from shammie.arguments import Parser
 from shammie.errors import UserError, one_line, unknown
+from shammie.files import read_bytes
 
 IN_PROCESS = ("directrunner", "direct", "fnapirunner", "fnapi", "")  # Beam takes short and lower-case names too
 # built from two names, so that the source lines within a stack trace do not match
@@ -37,12 +38,13 @@ def pipeline_options(flags: Sequence[str] = (), own: Sequence[str] = ()) -> Pipe
     """Beam's options from flags that are not the job's own.
 
     Args:
-        flags: the flags.
+        flags: the flags; those of a file stand in place of @FILE.
         own: the job's flags, for a hint where one of them was mistyped.
 
     Raises:
-        UserError: Beam knows no such flag, value or runner; names the nearest one.
+        UserError: a file of flags cannot be read; Beam knows no such flag, value or runner; names the nearest one.
     """
+    flags = with_files(flags)
     parser = _beam_parser()
     known = [option for action in parser._actions for option in action.option_strings]
     for flag in flags:
@@ -53,6 +55,25 @@ def pipeline_options(flags: Sequence[str] = (), own: Sequence[str] = ()) -> Pipe
     options = PipelineOptions(list(flags))
     _check_runner(options.view_as(StandardOptions).runner or "")
     return options
+
+
+def with_files(flags: Sequence[str]) -> list[str]:
+    """The flags, with each @FILE replaced by the file's: one a line, # begins a comment.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    found: list[str] = []
+    for flag in flags:
+        if not flag.startswith("@"):
+            found.append(flag)
+            continue
+        try:
+            lines = read_bytes(flag[1:]).decode().splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"the flags of {flag} cannot be read: {one_line(error)}", "check the path") from error
+        found += [line for text in lines if (line := text.strip()) and not line.startswith("#")]
+    return found
 
 
 def _check_runner(name: str) -> None:

@@ -17,10 +17,12 @@ class Parser(argparse.ArgumentParser):
     def parse_with_flags(self, words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """What it declares, and the flags that it does not know, which are for others, such as Beam.
 
+        Among those may be @FILE, a file of flags.
+
         Raises:
             UserError: a word stands where only flags may.
         """
         arguments, flags = self.parse_known_args(words)
-        if flags and not flags[0].startswith("-"):
+        if flags and not flags[0].startswith(("-", "@")):
             raise UserError(f"unexpected argument {flags[0]!r}", f"{self.prog} --help shows how")
         return arguments, flags

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from beam_jobs.equal_info.config import JobConfig
         from beam_jobs.units import ReadConfig
 
-        stray = [flag for flag in beam_flags if not flag.startswith("-")]
+        stray = [flag for flag in beam_flags if not flag.startswith(("-", "@"))]
         if stray and beam_flags[0] == stray[0]:
             raise UserError(f"unexpected argument {stray[0]!r}", "quote globs, and name inputs after --input")
         config = JobConfig(
