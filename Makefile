@@ -4,7 +4,7 @@ PACKAGES := shammie models seqio_tasks beam_jobs workflows tests
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: main test test-all t5x-test lint setup clean
+.PHONY: main test test-all flink-test t5x-test lint setup clean
 
 main: $(READY)
 	$(BIN)/shammie run equal_info
@@ -14,6 +14,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 -m "not gpu and not t5x"
+
+# every job on a Flink cluster of this machine; needs Java 11 and Maven, and says what it lacks
+flink-test: $(READY)
+	$(BIN)/python -m pytest -m flink
 
 # T5X itself, where it is not importable already (a checkout on PYTHONPATH does), comes from git: see requirements-t5x.txt
 t5x-test: $(READY)

@@ -8,7 +8,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 
@@ -20,12 +20,13 @@ from apache_beam.runners.runner import PipelineRunner
 from beam_jobs.quiet import quiet_workers
 from shammie.arguments import Parser
 from shammie.errors import UserError, one_line, unknown
-from shammie.files import read_bytes
+from shammie.files import exists, join, read_bytes, remove, write_bytes
 
 IN_PROCESS = ("directrunner", "direct", "fnapirunner", "fnapi", "")  # Beam takes short and lower-case names too
 # built from two names, so that the source lines within a stack trace do not match
 _OPEN, _CLOSE = "⟦", "⟧"
 _MARKED = re.compile(f"{_OPEN}(.*?){_CLOSE}", re.DOTALL)
+ERROR_FILE = ".error_of_a_worker"  # a dot: of this run, not of the output
 
 
 def _subclasses(cls: type) -> Iterator[type]:
@@ -117,12 +118,15 @@ def pipeline_for_tests(flags: Sequence[str] = ()) -> beam.Pipeline:
     return TestPipeline(runner=runner_of(options), options=options)
 
 
-def run_pipeline(build: Callable[[beam.Pipeline], object], flags: Sequence[str] = ()) -> dict[str, int]:
+def run_pipeline(
+    build: Callable[[beam.Pipeline], object], flags: Sequence[str] = (), *, folder: str = ""
+) -> dict[str, int]:
     """Builds and runs a pipeline to its end.
 
     Args:
         build: adds the transforms.
         flags: Beam's flags.
+        folder: the job's output, where workers leave what they die of (`for_the_driver`).
 
     Returns:
         The counters: name to count.
@@ -138,21 +142,33 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], flags: Sequence[str] 
     except ImportError as error:  # such as Dataflow's, which needs an extra of Beam's
         raise UserError(f"runner {runner!r} cannot be loaded: {error}", "install what it needs") from error
     build(pipeline)
+    note = join(folder, ERROR_FILE) if folder else ""
+    if note:
+        remove(note)
     own_processes = options.view_as(DirectOptions).direct_running_mode == "multi_processing"
     try:
         with quiet_workers(own_processes=own_processes):
             result = pipeline.run()
             result.wait_until_finish()
     except Exception as error:
-        marked = _MARKED.search(str(error))
-        if marked:
-            problem = " ".join(marked.group(1).split())
+        problem = _problem_of(error, note)
+        if problem:
             raise UserError(problem) from error
         if _interrupted(error):
             raise KeyboardInterrupt from error
         raise
     counted = result.metrics().query()["counters"]
     return {metric.key.metric.name: metric.result for metric in counted}
+
+
+def _problem_of(error: Exception, note: str) -> str:
+    """What a worker said for people, from the error's text or else its note; "" where it said nothing."""
+    marked = _MARKED.search(str(error))
+    said = marked.group(1) if marked else ""
+    if note and exists(note):
+        said = said or read_bytes(note).decode()
+        remove(note)
+    return " ".join(said.split())
 
 
 def _interrupted(error: BaseException | None) -> bool:
@@ -172,9 +188,18 @@ def one_worker(flags: Sequence[str] = ()) -> bool:
 
 
 @contextmanager
-def for_the_driver() -> Iterator[None]:
-    """Within a DoFn: errors that a person can mend travel to the driver as one marked line, whatever the runner."""
+def for_the_driver(folder: str = "") -> Iterator[None]:
+    """Within a DoFn: errors that a person can mend travel to the driver as one marked line, whatever the runner.
+
+    Args:
+        folder: the job's output; the line is left there too, since clusters may report the last worker that was
+            cancelled in place of the first that failed (Flink does).
+    """
     try:
         yield
     except (UserError, OSError, MemoryError) as error:
-        raise RuntimeError(_OPEN + one_line(error) + _CLOSE) from error
+        line = one_line(error)
+        if folder:
+            with suppress(OSError):  # such as a full disk, which may be what it is about
+                write_bytes(join(folder, ERROR_FILE), line.encode())
+        raise RuntimeError(_OPEN + line + _CLOSE) from error

@@ -62,7 +62,7 @@ def run_sharded(
         if left:
             with Progress(what, shards.count, "shards", start=shards.finished()) as progress:
                 with watched(lambda: progress.to(shards.finished()), shards.output):
-                    run_pipeline(whole, beam_flags)
+                    run_pipeline(whole, beam_flags, folder=shards.output)
         return shards.finish(config, max_bad_share=max_bad_share)
 
 

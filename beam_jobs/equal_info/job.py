@@ -86,7 +86,7 @@ def _finish(
         build_pipeline(pipeline, config, units=len(plan.units), shards=wanted["num_shards"], spread=spread)
 
     with _watched(work, plan, wanted["num_shards"]):
-        counters = run_pipeline(build, beam_flags)
+        counters = run_pipeline(build, beam_flags, folder=output)
     stats, manifest = dataset.describe(work, plan, wanted, identity)
     storage.remove(work.folder)
     dataset.finish(output)

@@ -107,7 +107,7 @@ class EncodeUnit(beam.DoFn):
 
     def setup(self) -> None:
         """Loads plan and codec, once per worker."""
-        with for_the_driver():
+        with for_the_driver(self.output):
             if os.getpid() != self.driver:  # a worker elsewhere may find other packages under our common names
                 check_packages_are_ours()
             self.work = Work(self.output, self.split)
@@ -126,7 +126,7 @@ class EncodeUnit(beam.DoFn):
 
     def process(self, unit: int) -> Iterator[int]:
         """Does the unit unless its report is there."""
-        with for_the_driver():
+        with for_the_driver(self.output):
             report = self.work.unit_report(unit)
             stats = report["stats"] if report else self._do(unit)
         for name in COUNTED:
@@ -196,7 +196,7 @@ class WriteShard(beam.DoFn):
 
     def process(self, shard: int, units: list[int]) -> Iterator[int]:
         """Writes the shard unless its report is there."""
-        with for_the_driver():
+        with for_the_driver(self.output):
             if self.runs is None:
                 self.work = Work(self.output, self.split)
                 self.config = self.work.read_plan()[1]

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from beam_jobs.flink.artefacts import flink_classpath, java, job_server_classpath
-from beam_jobs.sandbox import isolate
 from shammie.errors import UserError
 from shammie.packages import home
 
 HOST = "127.0.0.1"
 START_SECONDS, STOP_SECONDS = 90.0, 10.0
+WORKER_LINGERS_MS = 20_000
 JOB_MANAGER_HEAP, TASK_MANAGER_HEAP, DIRECT_MEMORY = "512m", "512m", "384m"
 # what Flink's own start script opens to it, since Java 17 closes it
 EXPORTS = ("java.base/sun.net.util", "java.rmi/sun.rmi.registry")
@@ -50,6 +50,8 @@ restart-strategy: {{type: fixed-delay, fixed-delay: {{attempts: 3, delay: 2 s}}}
 io: {{tmp: {{dirs: {folder}/tmp}}}}
 blob: {{storage: {{directory: {folder}/blobs}}}}
 """
+# becomes a program that is killed when we die, even by SIGKILL; of a process with threads no fork may run code first
+TIED = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
 LOGGING = """\
 rootLogger.level=INFO
 rootLogger.appenderRef.console.ref=Console
@@ -136,9 +138,7 @@ def standing(folder: str, *, task_managers: int = 2, slots: int = 1) -> Iterator
             *(f"{entry}.entrypoint.StandaloneSessionClusterEntrypoint", "--configDir", str(path)),
             *("--executionMode", "cluster"),
         )
-        workers = start(
-            "workers", sys.executable, "-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={pool}"
-        )
+        workers = start("workers", sys.executable, "-m", "beam_jobs.flink.workers", f"--service_port={pool}")
         jobs = start(
             "job_server",
             *(program, "-Xmx1g", "-cp", server, "org.apache.beam.runners.flink.FlinkJobServerDriver"),
@@ -149,7 +149,8 @@ def standing(folder: str, *, task_managers: int = 2, slots: int = 1) -> Iterator
             "--runner=PortableRunner",
             *(f"--job_endpoint={HOST}:{job}", f"--artifact_endpoint={HOST}:{artifacts}"),
             *("--environment_type=EXTERNAL", f"--environment_config={HOST}:{pool}"),
-            f"--parallelism={task_managers * slots}",
+            # a worker lasts from one stage to the next, else each stage waits for imports
+            *(f"--environment_cache_millis={WORKER_LINGERS_MS}", f"--parallelism={task_managers * slots}"),
         )
         cluster = Cluster(path, flags, web, workers, start_task_manager)
         _wait(lambda: bool(_overview(web)), manager, path)
@@ -172,13 +173,12 @@ def _running(command: tuple[str, ...], log: Path, environment: dict[str, str]) -
     """A program in a group of its own, which is ended as a whole."""
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command,
+            (sys.executable, "-c", TIED, *command),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             env=environment,
             start_new_session=True,
-            preexec_fn=lambda: isolate.prctl(isolate.PR_SET_PDEATHSIG, signal.SIGKILL),
         )
     try:
         yield process
@@ -203,9 +203,8 @@ def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], folder: P
     until = time.monotonic() + START_SECONDS
     while not ready():
         if process.poll() is not None or time.monotonic() > until:
-            words = " ".join(map(str, process.args))[-60:]  # pyright: ignore[reportArgumentType]
             how = "did not start in time" if process.poll() is None else f"ended with code {process.returncode}"
-            raise UserError(f"{words} {how}", f"read the logs in {folder}")
+            raise UserError(f"{str(process.args)[-80:]} {how}", f"read the logs in {folder}")
         time.sleep(0.2)
 
 

@@ -23,22 +23,23 @@ class EndpointHandler(ModelHandler[Group, Answered, EndpointClient]):
     Args:
         config: the endpoint.
         generation: how tokens are drawn, and the most of them.
+        folder: the job's output, where errors are left for the driver.
     """
 
-    def __init__(self, config: EndpointConfig, generation: Generation) -> None:
+    def __init__(self, config: EndpointConfig, generation: Generation, *, folder: str = "") -> None:
         super().__init__(min_batch_size=1, max_batch_size=1)  # a group is a batch of its own already
-        self.config, self.generation = config, generation
+        self.config, self.generation, self.folder = config, generation, folder
 
     def load_model(self) -> EndpointClient:
         """The client; Beam calls this once for each worker process."""
-        with for_the_driver():
+        with for_the_driver(self.folder):
             return EndpointClient(self.config, self.generation)
 
     def run_inference(
         self, batch: Sequence[Group], model: EndpointClient, inference_args: Mapping[str, Any] | None = None
     ) -> Iterable[Answered]:
         """One answer for each group; errors that a person can mend travel to the driver."""
-        with for_the_driver():
+        with for_the_driver(self.folder):
             answered = [model.answer(group) for group in batch]
         for one in answered:
             for name, count in one.counters.items():

@@ -63,22 +63,26 @@ class LMHandler(ModelHandler[Group, Answered, LoadedLM]):
         codec: the file of its codec, or a reserved word.
         generation: how tokens are drawn, and the most of them.
         slots: how many rows are decoded together, and how.
+        folder: the job's output, where errors are left for the driver.
     """
 
-    def __init__(self, model: str, codec: str, generation: Generation, slots: Slots | None = None) -> None:
+    def __init__(
+        self, model: str, codec: str, generation: Generation, slots: Slots | None = None, *, folder: str = ""
+    ) -> None:
         super().__init__(min_batch_size=1, max_batch_size=1)  # a group is a batch of its own already
+        self.folder = folder
         self.model, self.codec, self.generation, self.slots = model, codec, generation, slots or Slots()
 
     def load_model(self) -> LoadedLM:
         """The model; Beam calls this once for each worker process."""
-        with for_the_driver():
+        with for_the_driver(self.folder):
             return load_lm(self.model, self.codec)
 
     def run_inference(
         self, batch: Sequence[Group], model: LoadedLM, inference_args: Mapping[str, Any] | None = None
     ) -> Iterable[Answered]:
         """One answer for each group; errors that a person can mend travel to the driver."""
-        with for_the_driver():
+        with for_the_driver(self.folder):
             return [answer(group, model, self.generation, self.slots) for group in batch]
 
     def get_metrics_namespace(self) -> str:

@@ -95,7 +95,7 @@ class GradeShard(beam.DoFn):
 
     def setup(self) -> None:
         """Reads the problems and starts the judging processes."""
-        with for_the_driver():
+        with for_the_driver(self.config.output):
             self.problems = {problem.id: problem for problem in problems_of(self.config.problems)}
             self.threads = self.config.threads or processors()
             self.verifiers = Verifiers(
@@ -109,7 +109,7 @@ class GradeShard(beam.DoFn):
 
     def process(self, number: int) -> Iterator[int]:
         """Grades the shard."""
-        with for_the_driver():
+        with for_the_driver(self.config.output):
             assert self.verifiers is not None
             samples = read_shard(self.config.samples, self.manifest, number, Sample)
             shards = Shards(self.config.output, NAME, len(self.manifest["shards"]))

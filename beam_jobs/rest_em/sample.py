@@ -151,8 +151,10 @@ def identity(config: SampleConfig) -> dict[str, Any]:
 def handler_of(config: SampleConfig) -> ModelHandler[Group, Answered, Any]:
     """The handler that answers a config's groups."""
     if isinstance(config.model, LocalModel):
-        return LMHandler(config.model.model, config.model.codec, config.generation, config.slots)
-    return EndpointHandler(replace(config.model, max_bad_share=config.max_bad_share), config.generation)
+        return LMHandler(config.model.model, config.model.codec, config.generation, config.slots, folder=config.output)
+    return EndpointHandler(
+        replace(config.model, max_bad_share=config.max_bad_share), config.generation, folder=config.output
+    )
 
 
 @lru_cache(2)
@@ -196,7 +198,7 @@ class MakeGroup(beam.DoFn):
 
     def setup(self) -> None:
         """Reads the problems and plans the groups."""
-        with for_the_driver():
+        with for_the_driver(self.config.output):
             self.problems = problems_of(self.config.problems)
             self.groups = plan(self.problems, self.config.samples, self.config.group_samples)
 
@@ -221,7 +223,7 @@ class WriteSamples(beam.DoFn):
 
     def setup(self) -> None:
         """Counts the groups."""
-        with for_the_driver():
+        with for_the_driver(self.config.output):
             groups = plan(problems_of(self.config.problems), self.config.samples, self.config.group_samples)
             self.shards = Shards(self.config.output, NAME, len(groups))
 
@@ -246,7 +248,7 @@ class WriteSamples(beam.DoFn):
                 )
             )
         tokens = sum(sample.tokens for sample in samples)
-        with for_the_driver():
+        with for_the_driver(self.config.output):
             self.shards.write(answered.number, samples, {**answered.counters, "tokens": tokens}, letters)
         Metrics.counter(NAMESPACE, "samples").inc(len(samples))
         Metrics.counter(NAMESPACE, "tokens").inc(tokens)

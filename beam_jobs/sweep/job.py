@@ -110,9 +110,13 @@ def run_sweep(
             for group in groups:
                 if group.name in state.records:
                     into.discard(group.name)
-            work = RunGroups(store, kind, run=uuid.uuid4().hex, threads=at_a_time, at_once=at_a_time * workers)
+            work = RunGroups(
+                store, kind, folder=into.folder, run=uuid.uuid4().hex, threads=at_a_time, at_once=at_a_time * workers
+            )
             with _watching(into, what, cells, groups, costs):
-                run_pipeline(lambda pipeline: _build(pipeline, groups, work, spread=not alone), beam_flags)
+                run_pipeline(
+                    lambda pipeline: _build(pipeline, groups, work, spread=not alone), beam_flags, folder=into.folder
+                )
             state = into.scan(state)
         wanted = [cell.identity for cell in cells]
         dead = tuple(state.dead[cell] for cell in wanted if cell in state.dead)

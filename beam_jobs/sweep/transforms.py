@@ -31,19 +31,21 @@ class RunGroups(beam.DoFn):
     Args:
         store: the store's folder.
         address: the kind's.
+        folder: the kind's within the store, where errors are left for the driver.
         run: names this run: the workers of one process share the measured ways.
         threads: groups that a worker runs at a time. Its bundle ends when all of them have.
         at_once: groups that all workers together run at a time; goes into the records, for estimates.
     """
 
-    def __init__(self, store: str, address: str, *, run: str, threads: int, at_once: int) -> None:
+    def __init__(self, store: str, address: str, *, folder: str, run: str, threads: int, at_once: int) -> None:
+        self.folder = folder
         self.store, self.address, self.run, self.threads, self.at_once = store, address, run, threads, at_once
         self._pool: Threads | None = None
         self._futures: list[Future[None]] = []
 
     def setup(self) -> None:
         """Finds the kind."""
-        with for_the_driver():
+        with for_the_driver(self.folder):
             check_packages_are_ours()
             self._kind = load_kind(self.address)
             getattr(self._kind, "prepare", lambda: None)()
@@ -78,7 +80,7 @@ class RunGroups(beam.DoFn):
             pool.stop()
 
     def _work(self, group: Group) -> None:
-        with for_the_driver():
+        with for_the_driver(self.folder):
             failed = run_group(self._kind, group, self._into, self._ways, at_once=self.at_once)
         if self.threads == 1:  # counters belong to Beam's own threads
             Metrics.counter(NAMESPACE, "cells").inc(len(group.cells))

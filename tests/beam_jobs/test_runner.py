@@ -5,13 +5,23 @@ import sys
 
 import apache_beam as beam
 import pytest
+from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
+from beam_jobs import runner
 from beam_jobs.equal_info.__main__ import main
 from beam_jobs.equal_info.job import build_pipeline, run
 from beam_jobs.equal_info.transforms import EncodeUnit
-from beam_jobs.runner import for_the_driver, one_worker, pipeline_for_tests, pipeline_options, run_pipeline, runner_of
+from beam_jobs.runner import (
+    for_the_driver,
+    one_worker,
+    pipeline_for_tests,
+    pipeline_options,
+    run_pipeline,
+    runner_of,
+    with_files,
+)
 from beam_jobs.work import Work
 from shammie.errors import UserError
 
@@ -152,3 +162,37 @@ def test_jobs_do_not_import_tensorflow():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_an_error_that_the_runner_does_not_tell_is_found_in_the_job_s_folder(tmp_path, monkeypatch):
+    """Flink reports the last worker that was cancelled, not the first that failed."""
+
+    class Cancelling(FnApiRunner):
+        def run_pipeline(self, pipeline, options):
+            try:
+                return super().run_pipeline(pipeline, options)
+            except Exception as error:
+                raise RuntimeError("CANCELLED: client cancelled") from error
+
+    def failing(number):
+        with for_the_driver(str(tmp_path)):
+            raise UserError(f"element {number} is odd", "give even ones")
+
+    monkeypatch.setattr(runner, "FnApiRunner", Cancelling)
+    for folder, told in (("", RuntimeError), (str(tmp_path), UserError)):
+        (tmp_path / runner.ERROR_FILE).write_text("an older run's")
+        with pytest.raises(told) as caught:
+            run_pipeline(lambda pipeline: pipeline | beam.Create([3]) | beam.Map(failing), folder=folder)
+        assert ("element 3 is odd; give even ones" == str(caught.value)) == bool(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flags_of_a_file_stand_in_its_place(tmp_path):
+    file = tmp_path / "some.flags"
+    file.write_text("# two workers\n--direct_num_workers=2\n\n  --runner=FnApiRunner\n")
+    assert with_files(["--a", f"@{file}", "--b"]) == ["--a", "--direct_num_workers=2", "--runner=FnApiRunner", "--b"]
+    options = pipeline_options([f"@{file}", "--direct_running_mode=multi_threading"])
+    assert options.view_as(DirectOptions).direct_num_workers == 2
+    assert not one_worker([f"@{file}"])
+    with pytest.raises(UserError, match=r"the flags of @.*none.flags cannot be read: .*it does not exist"):
+        pipeline_options([f"@{tmp_path}/none.flags"])
