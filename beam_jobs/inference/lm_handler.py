@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 
+from beam_jobs.artefacts import check_shipped
 from beam_jobs.inference.requests import Answered, Completion, Generation, Group
 from beam_jobs.runner import for_the_driver
 from models.equal_info.ids import PAD_ID, codes_of_ids, ids_of_codes
@@ -51,6 +52,8 @@ def load_lm(model: str, codec: str) -> LoadedLM:
     Raises:
         UserError: one of them is missing or damaged, or the model reads the ids of another codec.
     """
+    check_shipped(model)
+    check_shipped(codec)
     loaded = load_codec(codec)
     return LoadedLM(TrainedLM.from_bytes(read_bytes(model), made_with=loaded.fingerprint), loaded)
 

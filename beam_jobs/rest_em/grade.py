@@ -6,17 +6,18 @@ It reads the shards of `beam_jobs.rest_em.sample` and writes as many, in the sam
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics.metric import Metrics
 from apache_beam.pvalue import PCollection
 
+from beam_jobs.artefacts import ship
 from beam_jobs.rest_em.math_process import math_verify_name
 from beam_jobs.rest_em.sample import NAMESPACE, problems_of
 from beam_jobs.rest_em.verifiers import NORMAL_FORM, NUMBER, PYTHON, STDIN, Judged, Verifiers
-from beam_jobs.runner import for_the_driver
+from beam_jobs.runner import for_the_driver, one_worker
 from beam_jobs.sharded import Shards, read_manifest, read_shard
 from beam_jobs.sharded_job import run_sharded
 from models.rest_em.records import Graded, Problem, Sample, VerifierName
@@ -73,10 +74,12 @@ def run(config: GradeConfig, beam_flags: Sequence[str] = ()) -> dict[str, Any]:
         "second_opinion": config.second_opinion,
     }
 
-    def build(numbers: PCollection[int]) -> object:
-        return numbers | "Grade" >> beam.ParDo(GradeShard(config, manifest))
-
     shards = Shards(config.output, NAME, len(manifest["shards"]))
+
+    def build(numbers: PCollection[int]) -> object:
+        sent = config if one_worker(beam_flags) else replace(config, problems=ship(config.problems, shards.work))
+        return numbers | "Grade" >> beam.ParDo(GradeShard(sent, manifest))
+
     return run_sharded(shards, identity, build, beam_flags, overwrite=config.overwrite, what="rest_em: samples graded")
 
 

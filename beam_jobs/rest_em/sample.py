@@ -16,15 +16,16 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 from apache_beam.pvalue import PCollection
 
+from beam_jobs.artefacts import check_shipped, ship
 from beam_jobs.inference.budget import SPENT
 from beam_jobs.inference.endpoint import EndpointConfig
 from beam_jobs.inference.endpoint_handler import EndpointHandler
 from beam_jobs.inference.lm_handler import LMHandler
 from beam_jobs.inference.requests import Answered, Generation, Group, Request, seed_of
-from beam_jobs.runner import for_the_driver
+from beam_jobs.runner import for_the_driver, one_worker
 from beam_jobs.sharded import Shards
 from beam_jobs.sharded_job import run_sharded
-from models.equal_info.load import load_codec
+from models.equal_info.load import artefact_of_word, load_codec
 from models.lm.artefact import TrainedLM
 from models.lm.sampler import Slots
 from models.rest_em.records import Problem, Sample, read_records
@@ -104,9 +105,10 @@ def run(config: SampleConfig, beam_flags: Sequence[str] = (), *, what: str = NAM
     shards = Shards(config.output, NAME, len(groups))
 
     def build(numbers: PCollection[int]) -> object:
-        asked = numbers | "Plan groups" >> beam.ParDo(MakeGroup(config))
-        answered = asked | "Answer" >> RunInference(handler_of(config))
-        return answered | "Write samples" >> beam.ParDo(WriteSamples(config))
+        sent = config if one_worker(beam_flags) else shipped(config, shards.work)
+        asked = numbers | "Plan groups" >> beam.ParDo(MakeGroup(sent))
+        answered = asked | "Answer" >> RunInference(handler_of(sent))
+        return answered | "Write samples" >> beam.ParDo(WriteSamples(sent))
 
     return run_sharded(
         shards,
@@ -148,6 +150,17 @@ def identity(config: SampleConfig) -> dict[str, Any]:
     }
 
 
+def shipped(config: SampleConfig, work: str) -> SampleConfig:
+    """The same job for workers elsewhere: what they read lies in the job's work folder (`beam_jobs.artefacts`)."""
+    sent = replace(config, problems=ship(config.problems, work))
+    if not isinstance(config.model, LocalModel):
+        return sent
+    codec = config.model.codec
+    if artefact_of_word(codec) is None:
+        codec = ship(codec, work)
+    return replace(sent, model=LocalModel(ship(config.model.model, work), codec))
+
+
 def handler_of(config: SampleConfig) -> ModelHandler[Group, Answered, Any]:
     """The handler that answers a config's groups."""
     if isinstance(config.model, LocalModel):
@@ -164,6 +177,7 @@ def problems_of(path: str) -> tuple[Problem, ...]:
     Raises:
         UserError: there are none, or two have one id.
     """
+    check_shipped(path)
     found = tuple(read_records(path, Problem))
     if not found:
         raise UserError(f"{path} holds no problem", "give a file of problems, one JSON object a line")

@@ -155,20 +155,23 @@ def _bare(text: str, codec: str) -> float:
     return sum(int(b.bounds[-1] - b.bounds[0]) for b in batches) / (time.perf_counter() - started) / 1e6
 
 
-def write_text(path: str, *, form: str, size: int, seed: int = 0) -> None:
-    """Writes about `size` bytes of the standard library's source, shuffled by paragraph.
+def write_text(path: str, *, form: str, size: int, seed: int = 0) -> int:
+    """Writes about `size` bytes of the standard library's source, its paragraphs recombined again and again.
 
     Args:
         path: where.
         form: "text", "jsonl" or "lines".
         size: in bytes.
         seed: of the shuffle.
+
+    Returns:
+        How many documents.
     """
     library = Path(sysconfig.get_paths()["stdlib"])
     files = sorted(p for p in library.rglob("*.py") if "site-packages" not in p.parts)
     paragraphs = [part for file in files for part in file.read_bytes().split(b"\n\n") if part.strip()]
     shuffle = random.Random(seed)
-    left = size
+    left, documents = size, 0
     with open(path, "wb") as file:
         while left > 0:
             shuffle.shuffle(paragraphs)
@@ -181,9 +184,11 @@ def write_text(path: str, *, form: str, size: int, seed: int = 0) -> None:
                     continue
                 line = _line(b"\n\n".join(document), form)
                 left -= file.write(line)
+                documents += 1
                 document, held = [], 0
                 if left <= 0:
                     break
+    return documents
 
 
 def _line(document: bytes, form: str) -> bytes:

@@ -13,8 +13,10 @@ import jax
 import numpy as np
 import pytest
 
+from beam_jobs.inference import lm_handler
 from beam_jobs.inference.lm_handler import load_lm
 from beam_jobs.inference.requests import seed_of
+from beam_jobs.rest_em import sample
 from beam_jobs.rest_em.__main__ import main
 from beam_jobs.rest_em.sample import LocalModel, plan, problems_of, run
 from beam_jobs.sharded import read_all, read_manifest
@@ -23,6 +25,7 @@ from models.lm.decoding import Sampling, generate
 from models.lm.sampler import Slots
 from models.rest_em.records import Sample, write_records
 from shammie.errors import UserError
+from shammie.files import sha256_of
 
 FOUR = ["--direct_num_workers=4", "--runner=DirectRunner"]
 
@@ -58,7 +61,7 @@ def test_samples_of_a_problem_differ_and_have_the_model_s_log_probability(job, l
 def test_greedy_samples_are_those_of_generate(job, lm_path):
     run(job(samples=1, generation=replace(job().generation, sampling=Sampling(temperature=0.0))))
     model = load_lm(lm_path, "bytes")
-    for problem, sample in zip(
+    for problem, one in zip(
         problems_of(job().problems), sorted(read_all(job().output, Sample), key=lambda s: s.problem), strict=True
     ):
         (ids,) = model.prompt_ids([problem.prompt])
@@ -66,7 +69,7 @@ def test_greedy_samples_are_those_of_generate(job, lm_path):
             DecoderLM(model.model.config), model.model.params, ids[None], np.array([len(ids)]), jax.random.key(0),
             new_tokens=6, sampling=Sampling(temperature=0.0),
         )  # fmt: skip
-        assert sample.text == model.text(np.asarray(out.tokens)[0][: int(out.lengths[0])])
+        assert one.text == model.text(np.asarray(out.tokens)[0][: int(out.lengths[0])])
 
 
 @pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
@@ -74,6 +77,22 @@ def test_four_workers_give_the_same_bytes(job, mode, hashes):
     run(job())
     run(job("again"), [*FOUR, f"--direct_running_mode={mode}"])
     assert hashes(job().output) == hashes(job("again").output)
+
+
+def test_workers_elsewhere_read_shipped_copies_alone(job, hashes, monkeypatch):
+    """Model and problems lie in the work folder by their sha256 while the job runs, and are gone after it."""
+    config = job("there")
+    read = []
+    monkeypatch.setattr(sample, "check_shipped", read.append)
+    monkeypatch.setattr(lm_handler, "check_shipped", read.append)
+    problems_of.cache_clear()
+    run(job())
+    assert not any("/artefacts/" in path for path in read)
+    run(config, [*FOUR, "--direct_running_mode=multi_threading"])
+    sent = {os.path.basename(path) for path in read if "/artefacts/" in path}
+    assert sent == {sha256_of(config.model.model) + ".bin", sha256_of(config.problems) + ".jsonl"}
+    assert hashes(config.output) == hashes(job().output)
+    assert not os.path.exists(os.path.join(config.output, "_work"))
 
 
 def test_what_decides_a_sample(job):
@@ -102,6 +121,7 @@ def then_die(self, answered):
     if answered.number == {last}:
         os.kill(os.getpid(), signal.SIGKILL)
 sample.WriteSamples.process = then_die
+from beam_jobs.rest_em import sample
 from beam_jobs.rest_em.__main__ import main
 main(sys.argv[1:])
 """
