@@ -187,6 +187,13 @@ def one_worker(flags: Sequence[str] = ()) -> bool:
     return in_memory and not isinstance(runner_of(options), str)
 
 
+def worker_processes(count: int) -> tuple[str, ...]:
+    """The flags for so many workers in processes of their own on this machine; none for one worker in this process."""
+    if count == 1:
+        return ()
+    return ("--direct_running_mode=multi_processing", f"--direct_num_workers={count}")
+
+
 @contextmanager
 def for_the_driver(folder: str = "") -> Iterator[None]:
     """Within a DoFn: errors that a person can mend travel to the driver as one marked line, whatever the runner.

@@ -14,10 +14,11 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from beam_jobs.composition.plane_cells import PLANE, PLANE_ADDRESS
+from beam_jobs.runner import worker_processes
 from shammie.configs import plain
 from shammie.errors import UserError
 from shammie.progress import duration
@@ -48,6 +49,8 @@ class Settings:
         captions: captions composed.
         digits: guidance by a classifier, and tapestries.
         max_bad_share: share of the plane's cells that may fail.
+        processes: worker processes of the plane where no flags for Beam are given: within one its programs, which hang
+            side by side, run one at a time.
     """
 
     plane: PlaneGrid | None = None
@@ -55,8 +58,11 @@ class Settings:
     captions: CaptionSettings | None = None
     digits: DigitSettings | None = None
     max_bad_share: float = 0.0
+    processes: int = 1
 
     def __post_init__(self) -> None:
+        if self.processes < 1:
+            raise UserError(f"Settings.processes is {self.processes!r}", "give 1 or more")
         if not any((self.plane, self.scenes, self.captions, self.digits)):
             raise UserError(
                 "composition has nothing to do: all parts are None", "give plane, scenes, captions or digits"
@@ -81,7 +87,8 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
     inputs: dict[str, Step] = {}
     if settings.plane:
         configs = settings.plane.configs()
-        lasts = duration(sum(PLANE.cost(config) for config in configs))
+        lasts = duration(sum(PLANE.cost(config) for config in configs) / settings.processes)
+        beam_flags = beam_flags or worker_processes(settings.processes)
         inputs["plane"] = sweep_step(
             "plane", PLANE_ADDRESS, configs, beam_flags, max_bad_share=settings.max_bad_share, code=CELLS, lasts=lasts
         )
@@ -91,7 +98,7 @@ def steps(settings: Settings | None = None, input: Sequence[str] = (), beam_flag
         inputs["captions"] = caption_step(settings.captions)
     if settings.digits:
         inputs |= guided_steps(settings.digits)
-    told: dict[str, Any] = plain(settings)
+    told: dict[str, Any] = plain(replace(settings, processes=1))  # how many there were changes no result
     return [
         Step(
             "report",

@@ -97,10 +97,10 @@ def drawn_batch(schedule: NoiseSchedule, draw: Draw, resident: Any, rows_B2: jax
 def denoising_loss(config: DiffusionConfig) -> LossFunction:
     """The mean squared error of the predicted noise, over all numbers of all points (Ho et al. 2020, eq. 14).
 
-    Of a classifier it is `classifier.classifier_loss`.
+    Each level's is weighted as `DiffusionConfig.weighting` says. Of a classifier it is `classifier.classifier_loss`.
 
     Returns:
-        (params, batch) -> the loss, and metrics with `loss` among them. A batch is `Noised`.
+        (params, batch) -> the loss, and metrics with `loss` among them, the error without weights. A batch is `Noised`.
     """
     if config.form == "classifier":
         return classifier_loss(config)
@@ -109,6 +109,17 @@ def denoising_loss(config: DiffusionConfig) -> LossFunction:
         told = (None, None) if config.condition.kind == "none" else (batch.condition, batch.present_B)
         errors_BX = jnp.square(noise_of(config, params, batch.x_BX, batch.level_B, *told) - batch.noise_BX)
         total = jnp.sum(errors_BX)
-        return total / errors_BX.size, {"loss": average(total, errors_BX.size)}
+        metrics = {"loss": average(total, errors_BX.size)}
+        if not config.weighting:
+            return total / errors_BX.size, metrics
+        weights_B = jnp.asarray(level_weights(config), jnp.float32)[batch.level_B]
+        by_point_B = jnp.mean(errors_BX, axis=tuple(range(1, errors_BX.ndim)))
+        return jnp.mean(weights_B * by_point_B), metrics
 
     return loss_function
+
+
+def level_weights(config: DiffusionConfig) -> np.ndarray:
+    """What each level's error is multiplied by in training: 1 on average over levels; float64 [T]."""
+    weights_T = config.schedule.noise_variances_T**config.weighting
+    return weights_T / weights_T.mean()

@@ -65,6 +65,9 @@ class DiffusionConfig:
         groups: of group norms; they divide all widths.
         patch: pixels of a side that the U-Net takes as one position of its full resolution: 2 makes it about four
             times as fast.
+        weighting: power of the noise's variance 1 - abar that a level's error counts with in training. 0: all levels
+            alike (Ho et al. 2020); 1 (Choi et al. 2022 with k = 1) takes weight off faint noise, where most of the
+            error is and where what a point is of has long been settled.
     """
 
     shape: tuple[int, ...] = (2,)
@@ -81,6 +84,7 @@ class DiffusionConfig:
     heads: int = 4
     groups: int = 8
     patch: int = 1
+    weighting: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("shape", "widths", "attention"):  # gin and JSON give lists, which have no hash
@@ -97,6 +101,10 @@ class DiffusionConfig:
         if self.form == "classifier" and self.condition.kind != "classes":
             raise UserError(
                 f"a classifier's condition is {self.condition.kind!r}", "give it 'classes': it tells these apart"
+            )
+        if not 0 <= self.weighting < math.inf or (self.weighting and self.form == "classifier"):
+            raise UserError(
+                f"DiffusionConfig.weighting is {self.weighting!r}", "give 0 or more, and 0 for a classifier"
             )
         self._check_mlp() if self.network == "mlp" else self._check_unet()
 

@@ -82,7 +82,8 @@ class Scene(NamedTuple):
 
 
 GREY = SceneConfig()
-COLOURED = SceneConfig(coloured=True, objects=3, radius=0.16, apart=0.36, margin=0.18)
+# two objects, so that a caption says much about a scene and one has room for what two captions wish
+COLOURED = SceneConfig(coloured=True, objects=2, fewest=2, radius=0.2, apart=0.44, margin=0.22)
 
 
 def scene(key: jax.Array, config: SceneConfig, count: jax.typing.ArrayLike | None = None) -> Scene:

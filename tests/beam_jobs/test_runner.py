@@ -21,6 +21,7 @@ from beam_jobs.runner import (
     run_pipeline,
     runner_of,
     with_files,
+    worker_processes,
 )
 from beam_jobs.work import Work
 from shammie.errors import UserError
@@ -31,6 +32,8 @@ def test_the_default_is_the_in_process_runner(flags):
     assert isinstance(runner_of(pipeline_options(flags)), FnApiRunner)
     assert one_worker(flags)
     assert not one_worker([*flags, "--direct_num_workers=4", "--direct_running_mode=multi_processing"])
+    assert not one_worker([*flags, *worker_processes(2)])
+    assert worker_processes(1) == ()
 
 
 def test_other_runners_are_left_to_beam():

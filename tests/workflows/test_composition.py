@@ -12,6 +12,7 @@ from shammie.errors import UserError
 from workflows import composition, dag, gin_config
 from workflows.composition_digits import DigitSettings, NamedSampler
 from workflows.composition_digits_pictures import sheet
+from workflows.composition_plane import PlaneGrid
 from workflows.composition_steps import read_arrays, write_arrays
 from workflows.composition_training import DiffusionTrainConfig
 
@@ -63,6 +64,15 @@ def test_every_size_declares_its_steps(size: str) -> None:
     assert names[-1] == "report"
     assert "plane" in names
     assert ("tapestry" in names) == (size == "small")
+
+
+def test_worker_processes_are_no_part_of_what_a_run_is() -> None:
+    identities = {
+        composition.steps(composition.Settings(PlaneGrid(), processes=count))[-1].identity for count in (1, 3)
+    }
+    assert len(identities) == 1
+    with pytest.raises(UserError, match="processes is 0"):
+        composition.Settings(PlaneGrid(), processes=0)
 
 
 def test_input_and_an_empty_run_are_refused() -> None:

@@ -11,7 +11,14 @@ from scipy.special import log_softmax
 
 from models.composition.algebra import likelihood
 from models.composition.classifier import log_probability
-from models.composition.denoising import denoising_loss, drawn_batch, held_out_rows, noised_batch, rows_of
+from models.composition.denoising import (
+    denoising_loss,
+    drawn_batch,
+    held_out_rows,
+    level_weights,
+    noised_batch,
+    rows_of,
+)
 from models.composition.diffusion import density_of, energy, first_variables, noise_of, output
 from models.composition.diffusion_config import ConditionConfig, DiffusionConfig
 from models.training import OptimizerConfig, averaged, initial_state, optimizer_of, scan_steps, train_step
@@ -85,6 +92,26 @@ def test_the_loss_is_the_mean_squared_error_of_the_noise(form: Any) -> None:
     expected = np.mean((np.asarray(eps_BX) - np.asarray(batch.noise_BX)) ** 2)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
     assert float(metrics["loss"].compute()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_levels_count_by_their_noise_where_weighted() -> None:
+    config = dataclasses.replace(CONFIG, form="score", weighting=2.0)
+    noise_T = 1.0 - SCHEDULE.alpha_bars_T
+    weights_T = level_weights(config)
+    np.testing.assert_allclose(weights_T, noise_T**2 / np.mean(noise_T**2))
+    params, batch = params_of(config), batch_of(rows_of(0, 0, 64))
+    told = (batch.x_BX, batch.level_B, batch.condition, batch.present_B)
+    errors_B = np.mean((noise_of(config, params, *told) - batch.noise_BX) ** 2, axis=1)
+    loss, metrics = denoising_loss(config)(params, batch)
+    weighted = np.mean(np.asarray(errors_B) * weights_T[np.asarray(batch.level_B)])
+    assert float(loss) == pytest.approx(float(weighted), rel=1e-5)
+    assert float(metrics["loss"].compute()) == pytest.approx(
+        float(np.mean(errors_B)), rel=1e-5
+    )  # comparable whatever the weights
+    with pytest.raises(UserError, match="weighting is -1"):
+        dataclasses.replace(CONFIG, weighting=-1.0)
+    with pytest.raises(UserError, match="0 for a classifier"):
+        dataclasses.replace(CONFIG, form="classifier", weighting=1.0)
 
 
 def test_untold_conditions_train_the_null_alone() -> None:

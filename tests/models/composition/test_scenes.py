@@ -93,7 +93,7 @@ def test_captions_tell_the_truth():
 def test_captions_are_of_one_object_or_of_two():
     _, words = jax.device_get(jax.jit(jax.vmap(captioned_scene))(keys(2000, 2)))
     long = words[:, 2] > 0
-    assert np.mean(long) == pytest.approx(1 / 3, abs=0.04)  # half of those two thirds that have two
+    assert np.mean(long) == pytest.approx(1 / 2, abs=0.04)  # all scenes have two
     assert np.all(words[~long, 2:] == 0)
     assert np.all(words[:, :2] > 0)
     assert np.all(words[long] > 0)
