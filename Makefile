@@ -4,7 +4,7 @@ PACKAGES := shammie models seqio_tasks beam_jobs workflows tests
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: main test test-all flink-test t5x-test lint setup clean
+.PHONY: main test test-all flink-test fuzz t5x-test lint setup clean
 
 main: $(READY)
 	$(BIN)/shammie run equal_info
@@ -18,6 +18,13 @@ test-all: lint
 # every job on a Flink cluster of this machine; needs Java 11 and Maven, and says what it lacks
 flink-test: $(READY)
 	$(BIN)/python -m pytest -m flink
+
+# Parsers of outside bytes, each group for FUZZ_SECONDS; findings go to out/fuzz. Another FUZZ_SEED gives other inputs
+FUZZ_SECONDS := 600
+FUZZ_SEED := $(shell date +%Y%m%d)
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) --seed $(FUZZ_SEED)
 
 # T5X itself, where it is not importable already (a checkout on PYTHONPATH does), comes from git: see requirements-t5x.txt
 t5x-test: $(READY)

@@ -16,12 +16,13 @@ from beam_jobs.lines import gather, line_documents
 from beam_jobs.records import DeadLetter, Documents, documents_of, split_long, whole_documents
 from beam_jobs.units import Plan, ReadConfig, Source, Unit
 from shammie.files import is_local
+from shammie.inflate import GZIP_MAGIC, MOST_RATIO, is_bomb
 
 Read = Callable[[int], np.ndarray]
 Item = Documents | DeadLetter
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_RAW_BYTES = 1 << 20
+_RAW_BYTES = 1 << 18  # zlib copies what is left of them behind each end of a member
+MOST_RECORD_BYTES = (2 << 30) + tfrecord.FRAME_BYTES  # protocol buffers allow no larger one
 _READERS_OPTIONS = "readahead_buffer_size:1M,max_parallelism:1"  # ArrayRecord's own threads would cost 16 MB each
 
 
@@ -67,11 +68,15 @@ def _plain(file: IO[bytes]) -> Read:
 def _gunzip(file: IO[bytes]) -> Read:
     """Reads gzip members one behind another; damage raises after all good bytes before it were given."""
     state = {"inflate": zlib.decompressobj(wbits=31), "raw": b"", "started": False, "damage": ""}
+    sizes = {"read": 0, "made": 0}
 
     def read(count: int) -> np.ndarray:
         parts, got = [], 0
         while got < count and not state["damage"]:
-            raw = state["raw"] or file.read(_RAW_BYTES)
+            raw = state["raw"]
+            if not raw:
+                raw = file.read(_RAW_BYTES)
+                sizes["read"] += len(raw)
             if not raw and not state["started"]:
                 break
             try:
@@ -90,6 +95,9 @@ def _gunzip(file: IO[bytes]) -> Read:
                 state["raw"] = state["inflate"].unconsumed_tail
             parts.append(part)
             got += len(part)
+            sizes["made"] += len(part)
+            if is_bomb(sizes["made"], sizes["read"]):
+                state["damage"] = f"gzip of over {MOST_RATIO} times its size, as only a bomb is"
         if state["damage"] and not got:
             raise DamagedSourceError(state["damage"])
         return np.frombuffer(b"".join(parts), np.uint8)
@@ -102,7 +110,7 @@ def _stream(file: IO[bytes], source: Source, start: int = 0) -> Read:
         return _gunzip(file)
     if start == 0:
         magic = file.read(2)
-        if magic == _GZIP_MAGIC:
+        if magic == GZIP_MAGIC:
             raise DamagedSourceError("holds gzip data but its name does not end in .gz")
     file.seek(max(0, start - 1))
     return _plain(file)
@@ -202,7 +210,7 @@ def _parquet(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) ->
                 text = text[bounds[0] : bounds[-1]]
                 documents = whole_documents(text, bounds - bounds[0], source=unit.first, offsets=rows)
                 yield split_long(documents, config.max_example_bytes)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DamagedSourceError(f"corrupt Parquet: {_short(error)}") from error
 
 
@@ -222,7 +230,10 @@ def _tfrecord(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) -
         starts = found.starts[good]
         offsets = starts - tfrecord.HEADER_BYTES + base
         yield from _texts_of_examples(data, starts, found.ends[good], offsets, source, unit, config)
-        if found.state == tfrecord.BAD_LENGTH:
+        if not source.gzip and source.size < found.wanted <= MOST_RECORD_BYTES:
+            yield DeadLetter(source.name, base + found.stop, "truncated TFRecord", whole_source=True)
+            return
+        if found.state == tfrecord.BAD_LENGTH or found.wanted > MOST_RECORD_BYTES:
             yield DeadLetter(source.name, base + found.stop, "corrupt TFRecord header", whole_source=True)
             return
         if not len(block):

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from beam_jobs import storage
 from beam_jobs.work import other_job
 from models.rest_em.records import Record, read_records, to_lines
+from seqio_tasks import layout
 from shammie import lock
 from shammie.errors import UserError
 from shammie.files import canonical_json, digest, join
@@ -81,9 +82,9 @@ class Shards:
     def report(self, number: int) -> dict[str, Any] | None:
         """A finished unit's report; None where it must be done."""
         report = storage.read_json_or_none(self._report_path(number))
-        if report is None or storage.size_of(join(self.output, report["name"])) != report["size"]:
+        if not isinstance(report, dict) or report.get("name") != self.shard_name(number):
             return None
-        return report
+        return report if storage.size_of(join(self.output, report["name"])) == report.get("size") else None
 
     def write(
         self,
@@ -170,8 +171,14 @@ def _as_read(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def manifest_or_none(output: str) -> dict[str, Any] | None:
-    """The manifest of a finished job; None where there is none."""
-    return storage.read_json_or_none(join(output, MANIFEST))
+    """The manifest of a finished job; None where there is none, or half of one.
+
+    Raises:
+        UserError: it is none of ours, or names a shard outside of the folder.
+    """
+    path = join(output, MANIFEST)
+    found = storage.read_json_or_none(path)
+    return None if found is None else layout.checked(found, path)
 
 
 def read_manifest(folder: str) -> dict[str, Any]:

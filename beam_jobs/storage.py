@@ -1,7 +1,6 @@
 """Files of a job on any file system that Beam knows; local ones go through `shammie.files`, whole or absent."""
 
 import io
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,8 +128,8 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_json(path: str) -> Any:
-    """The value of a JSON file."""
-    return json.loads(read_bytes(path))
+    """The value of a JSON file; ValueError where it is none."""
+    return files.json_of(read_bytes(path))
 
 
 def read_json_or_none(path: str) -> Any:

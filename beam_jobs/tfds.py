@@ -5,7 +5,6 @@ format, `features.json` the features, and each record of a shard is one tf.train
 that they are: neither TensorFlow (11 CPU-seconds) nor tensorflow_datasets is imported or needed.
 """
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,8 @@ from typing import Any, NamedTuple
 
 from beam_jobs import storage
 from shammie.errors import UserError
-from shammie.files import is_local, join
+from shammie.files import is_local, join, json_of
+from shammie.names import inner_path, plain_name
 
 INFO, FEATURES = "dataset_info.json", "features.json"
 FORM = "tfds:NAME[/CONFIG][:VERSION[/SPLIT[/FEATURE]]][@FOLDER]"
@@ -83,12 +83,19 @@ def find(pattern: str, text_field: str = TEXT_FIELD) -> Shards:
     kind = info.get("fileFormat", "tfrecord")  # older ones do not say
     if kind not in READABLE:
         again = f"tfds build {asked.dataset} --data_dir={asked.folder} --overwrite --file_format=array_record"
-        raise UserError(f"{home} holds {kind} files", f"only {' and '.join(READABLE)} are read: {again}")
-    splits = {split["name"]: split for split in info.get("splits", [])}
-    if asked.split not in splits:
-        raise UserError(f"{home} has no split {asked.split!r}", f"there are: {', '.join(splits) or 'none'}")
-    files = _files(home, info.get("name", asked.name), kind, splits[asked.split])
-    chosen = _chosen(asked, text_field, sorted(string_features(_json(join(home, FEATURES)))))
+        raise UserError(f"{home} holds {kind!s:.40} files", f"only {' and '.join(READABLE)} are read: {again}")
+    try:
+        splits = {_text(split["name"]): split for split in info.get("splits", [])}
+        if asked.split not in splits:
+            raise UserError(f"{home} has no split {asked.split!r}", f"there are: {', '.join(splits) or 'none'}")
+        files = _files(home, _text(info.get("name", asked.name)), kind, splits[asked.split])
+        strings = sorted(string_features(_json(join(home, FEATURES))))
+    except UserError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        told = f"{INFO} or {FEATURES} of {home} is not as TFDS writes it: {type(error).__name__}"
+        raise UserError(told, "prepare the dataset again, or copy these files again") from error
+    chosen = _chosen(asked, text_field, strings)
     return Shards(files, kind, "" if chosen == text_field else chosen)
 
 
@@ -111,7 +118,7 @@ def _tfds_name(name: str, config: str, version: str) -> str:
 
 def _home(asked: _Asked) -> str:
     """The folder of a prepared dataset."""
-    base = join(asked.folder, asked.name, *([asked.config] if asked.config else []))
+    base = join(asked.folder, asked.name, *([plain_name(asked.config, "config")] if asked.config else []))
     if asked.version and storage.match(join(base, asked.version, INFO)):
         return join(base, asked.version)
     there = _prepared(asked.folder, asked.name)
@@ -159,20 +166,26 @@ def _files(home: str, name: str, kind: str, split: Mapping[str, Any]) -> list[st
     """The shards of a split, all of them."""
     lengths = [int(length) for length in split.get("shardLengths", [])]
     total = len(lengths)
+    if min(lengths, default=0) < 0:
+        raise ValueError("a shard of less than nothing")
     if not sum(lengths):
         raise UserError(f"split {split['name']} of {home} is empty", "name another split")
-    template = (split.get("filepathTemplate") or _TEMPLATE).partition("%")[0]
+    template = _text(split.get("filepathTemplate") or _TEMPLATE).partition("%")[0]
     digits = max(5, len(str(total)))
 
     def path(index: str) -> str:
         count = f"{total:0{digits}d}"
-        words = {"DATASET": name, "SPLIT": split["name"], "FILEFORMAT": kind}
-        return template.format(**words, SHARD_INDEX=index, NUM_SHARDS=count, SHARD_X_OF_Y=f"{index}-of-{count}")
+        words = {"DATASET": name, "SPLIT": split["name"], "FILEFORMAT": kind, "SHARD_INDEX": index}
+        words |= {"NUM_SHARDS": count, "SHARD_X_OF_Y": f"{index}-of-{count}"}
+        # not str.format: a template from outside may ask it for a gigabyte of spaces, or for what an object holds
+        return re.sub(r"\{(\w+)\}", lambda found: words[found[1]], template)
 
     try:
         wanted = [path(f"{index:0{digits}d}") for index in range(total)]
     except KeyError as error:
         raise UserError(f"{home} names its files by {template!r}", "name its shards by a glob instead") from error
+    cure = "name its shards by a glob instead"
+    wanted = [inner_path(one, f"shard of {home},", cure) for one in wanted]
     depth = template.count("/") + 1
     found = {"/".join(file.path.split("/")[-depth:]): file for file in storage.match(join(home, path("*")))}
     wanted = [one for one, length in zip(wanted, lengths, strict=True) if length]
@@ -206,11 +219,18 @@ def string_features(feature: Mapping[str, Any], key: str = "") -> Iterator[str]:
         for name, inner in body.get("features", {}).items():
             yield from string_features(inner, f"{key}/{name}" if key else name)
     elif kind == "translation" and not body.get("variableLanguagesPerExample"):
-        yield from (f"{key}/{name}" if key else name for name in body.get("languages", []))
+        yield from (f"{key}/{name}" if key else _text(name) for name in body.get("languages", []))
     elif (kind == "text" and not body.get("use_encoder")) or (
         kind == "tensor" and body.get("dtype") == "string" and not body.get("shape")
     ):
         yield key
+
+
+def _text(value: Any) -> str:
+    """A word of TFDS's files; TypeError where it is none."""
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
 
 
 def _kind(feature: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -219,5 +239,5 @@ def _kind(feature: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         return next(((kind, feature[kind]) for kind in _KINDS.values() if kind in feature), ("", {}))
     kind, body = _KINDS.get(str(feature["type"]).rpartition(".")[2], ""), feature.get("content") or {}
     if isinstance(body, str):
-        body = json.loads(body)
+        body = json_of(body)
     return kind, body if kind != "featuresDict" or "proto_cls" in feature else {"features": body}

@@ -69,6 +69,7 @@ class Frames(NamedTuple):
         stop: where the scan stopped.
         state: GOOD at the buffer's end, INCOMPLETE in the middle of a frame, BAD_LENGTH at a damaged header, after
             which nothing can be found.
+        wanted: bytes of the incomplete frame by its header, which may claim any number; 0 where that is not known.
     """
 
     starts: np.ndarray
@@ -76,6 +77,7 @@ class Frames(NamedTuple):
     states: np.ndarray
     stop: int
     state: int
+    wanted: int = 0
 
 
 def scan(data: np.ndarray) -> Frames:
@@ -83,7 +85,9 @@ def scan(data: np.ndarray) -> Frames:
     room = len(data) // FRAME_BYTES + 1
     starts, ends, states = np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int8)
     count, stop, state = _scan(TABLES, data, starts, ends, states)
-    return Frames(starts[:count], ends[:count], states[:count], int(stop), int(state))
+    head = data[stop : stop + 8].tobytes() if state == INCOMPLETE and stop + HEADER_BYTES <= len(data) else b""
+    wanted = int.from_bytes(head, "little") + FRAME_BYTES if head else 0
+    return Frames(starts[:count], ends[:count], states[:count], int(stop), int(state), wanted)
 
 
 def frames(records: list[bytes]) -> bytes:

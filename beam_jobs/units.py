@@ -211,20 +211,21 @@ def _row_group_units(index: int, source: Source, config: ReadConfig) -> list[Uni
     try:
         with storage.open_read(source.path) as file:
             about = ParquetFile(storage.buffered(file)).metadata
-    except (ArrowException, OSError):
+        columns = [about.schema.column(i).path for i in range(about.num_columns)]
+        # of all columns: pyarrow's own report of one, unlike its reading, ends the process where the file is damaged
+        sizes = [about.row_group(group).total_byte_size for group in range(about.num_row_groups)]
+    except (ArrowException, OSError, ValueError):
         return [Unit(index, index + 1, 0, -1, source.size)]  # the reader will say what is wrong with it
-    columns = [about.schema.column(i).path for i in range(about.num_columns)]
     if config.text_field not in columns:
         raise UserError(
             f"{source.path} has no column {config.text_field!r}, only {', '.join(columns[:10])}",
             "name one by --text_field",
         )
-    column = columns.index(config.text_field)
     units, start, size = [], 0, 0
-    for group in range(about.num_row_groups):
-        size += about.row_group(group).column(column).total_uncompressed_size
-        if size >= config.unit_bytes or group == about.num_row_groups - 1:
-            share = source.size * (group + 1 - start) // about.num_row_groups
+    for group, group_bytes in enumerate(sizes):
+        size += group_bytes
+        if size >= config.unit_bytes or group == len(sizes) - 1:
+            share = source.size * (group + 1 - start) // len(sizes)
             units.append(Unit(index, index + 1, start, group + 1, share))
             start, size = group + 1, 0
     return units

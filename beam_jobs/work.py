@@ -18,6 +18,7 @@ from beam_jobs.units import Plan
 from seqio_tasks.layout import work_name
 from shammie.errors import UserError
 from shammie.files import join
+from shammie.names import plain_name
 
 
 class Work:
@@ -94,7 +95,7 @@ class Work:
     def shard_report(self, shard: int) -> dict[str, Any] | None:
         """A finished shard's report, or None where it must be done."""
         report = storage.read_json_or_none(join(self.shards, f"{shard:05d}.json"))
-        if report is None or storage.size_of(join(self.output, report["name"])) != report["size"]:
+        if report is None or storage.size_of(join(self.output, plain_name(report["name"], "shard"))) != report["size"]:
             return None
         return report
 

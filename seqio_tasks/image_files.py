@@ -13,24 +13,29 @@ import gzip
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Callable
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from seqio_tasks import mat_files
+from seqio_tasks.npz_files import (
+    CURE,
+    DAMAGED,
+    MOST_BYTES,
+    MOST_RATIO,
+    check_end,
+    check_size,
+    damaged,
+    npz_array,
+    read_exactly,
+)
 from shammie import files
 from shammie.errors import UserError
 
 CLASSES = 10
-MOST_BYTES = 2 << 30  # of one file's images; SVHN's extra split has 1.6e9
-MOST_RATIO = 1032  # no stream of deflate is longer than so many times its compressed size
-CHUNK_BYTES = 1 << 20
 CIFAR_IMAGES, CIFAR_SHAPE = 10_000, (3, 32, 32)
 IDX_NAMES = {"train": "train", "test": "t10k"}
-CURE = "download it again from where the data was released"
-DAMAGED = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError, RuntimeError, KeyError)
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -108,31 +113,6 @@ def _format_of(folder: str, split: str) -> tuple[Callable[[list[str]], Arrays], 
     return reader, [files.join(folder, name) for name in names]
 
 
-def _damaged(path: str, why: object) -> UserError:
-    return UserError(f"{path} is damaged: {' '.join(str(why).split())[:160]}", CURE)
-
-
-def _read_exactly(stream: IO[bytes], size: int, path: str) -> bytes:
-    """So many bytes, in pieces, so that memory grows with what is there and not with what is claimed."""
-    parts, left = [], size
-    while left and (part := stream.read(min(left, CHUNK_BYTES))):
-        parts.append(part)
-        left -= len(part)
-    if left:
-        raise UserError(f"{path} is cut short: {size - left} bytes of {size}", CURE)
-    return b"".join(parts)
-
-
-def _at_end(stream: IO[bytes], path: str) -> None:
-    if stream.read(1):
-        raise UserError(f"{path} has more bytes than its header tells of", CURE)
-
-
-def _check_size(path: str, size: int, limit: int = MOST_BYTES) -> None:
-    if size > limit:
-        raise UserError(f"{path} claims {size} bytes, more than the {limit} that it can hold", CURE)
-
-
 def _read_idx(paths: list[str]) -> Arrays:
     images_MHW, labels_M = _idx(paths[0], 3), _idx(paths[1], 1)
     return images_MHW[..., None], labels_M
@@ -143,17 +123,17 @@ def _idx(path: str, dimensions: int) -> np.ndarray:
     with files.open_read(path) as raw:
         stream: Any = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
         try:
-            magic = _read_exactly(stream, 4, path)
+            magic = read_exactly(stream, 4, path)
             if magic != bytes([0, 0, 8, dimensions]):
                 raise UserError(f"{path} begins with {magic.hex()}, not 0000080{dimensions}", CURE)
-            shape = np.frombuffer(_read_exactly(stream, 4 * dimensions, path), ">u4").tolist()
-            _check_size(path, math.prod(shape))
-            data = _read_exactly(stream, math.prod(shape), path)
-            _at_end(stream, path)  # which also makes gzip compare its checksum
+            shape = np.frombuffer(read_exactly(stream, 4 * dimensions, path), ">u4").tolist()
+            check_size(path, math.prod(shape))
+            data = read_exactly(stream, math.prod(shape), path)
+            check_end(stream, path)  # which also makes gzip compare its checksum
         except UserError:
             raise
         except DAMAGED as error:
-            raise _damaged(path, error) from error
+            raise damaged(path, error) from error
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
@@ -163,27 +143,18 @@ def _read_npz(paths: list[str]) -> Arrays:
 
 
 def _npz(path: str, dimensions: int) -> np.ndarray:
-    """The array "arr_0" of an npz file; its header is held against the sizes before any room is made."""
+    """The array "arr_0" of an npz file."""
     data = files.read_bytes(path)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            about = archive.getinfo("arr_0.npy")
-            _check_size(path, about.file_size, min(MOST_BYTES, MOST_RATIO * len(data)))
-            with archive.open(about) as stream:
-                version = np.lib.format.read_magic(stream)
-                if version != (1, 0):
-                    raise UserError(f"{path} is of npy version {version}, not (1, 0)", CURE)
-                shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-                if dtype != np.uint8 or len(shape) != dimensions or fortran or min(shape) < 0:
-                    raise UserError(f"{path} holds {dtype} {list(shape)}, not bytes of {dimensions} dimensions", CURE)
-                _check_size(path, math.prod(shape), about.file_size)
-                pixels = _read_exactly(stream, math.prod(shape), path)
-                _at_end(stream, path)
+            found = npz_array(archive, "arr_0", path, len(data))
     except UserError:
         raise
     except DAMAGED as error:
-        raise _damaged(path, error) from error
-    return np.frombuffer(pixels, np.uint8).reshape(shape)
+        raise damaged(path, error) from error
+    if found.dtype != np.uint8 or found.ndim != dimensions:
+        raise UserError(f"{path} holds {found.dtype} {list(found.shape)}, not bytes of {dimensions} dimensions", CURE)
+    return np.ascontiguousarray(found)
 
 
 def _read_cifar(paths: list[str]) -> Arrays:
@@ -192,8 +163,8 @@ def _read_cifar(paths: list[str]) -> Arrays:
     images, labels = [], []
     for path in paths:
         with files.open_read(path) as stream:
-            data = _read_exactly(stream, record * CIFAR_IMAGES, path)
-            _at_end(stream, path)
+            data = read_exactly(stream, record * CIFAR_IMAGES, path)
+            check_end(stream, path)
         rows = np.frombuffer(data, np.uint8).reshape(CIFAR_IMAGES, record)
         if (most := int(rows[:, 0].max())) >= CLASSES:
             raise UserError(f"{path} has a label {most}, not 0 to {CLASSES - 1}", CURE)
@@ -209,7 +180,7 @@ def _read_svhn(paths: list[str]) -> Arrays:
     try:
         found = mat_files.read_arrays(data, ("X", "y"), min(MOST_BYTES, MOST_RATIO * len(data)))
     except DAMAGED as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     if len(found) < 2:
         raise UserError(f"{path} has no variables X and y, only {', '.join(found) or 'others'}", CURE)
     images, labels = found["X"], found["y"]

@@ -15,10 +15,13 @@ This module imports no TensorFlow, so that jobs may import it.
 from typing import Any, Protocol
 
 from shammie import files
+from shammie.errors import UserError
+from shammie.names import plain_name
 
 CODEC_FILE = "equal_info.codec"
 COMPLETED = "COMPLETED"
 CARD = "README.md"
+_CURE = "copy the folder again, or write it again with --overwrite"
 
 
 class Storage(Protocol):
@@ -71,5 +74,37 @@ def unfinished(names: list[str]) -> list[str]:
 def manifests(directory: str, storage: Storage = files) -> dict[str, dict[str, Any]]:
     """The manifests of a dataset's finished splits."""
     names = [n for n in storage.list_directory(directory) if n.startswith("manifest.") and n.endswith(".json")]
-    found = [storage.read_json(files.join(directory, name)) for name in names]
-    return {manifest["config"]["split"]: manifest for manifest in found}
+    found = {}
+    for name in names:
+        path = files.join(directory, name)
+        try:
+            manifest = storage.read_json(path)
+        except ValueError as error:
+            raise UserError(f"{path} is damaged: {error}", _CURE) from error
+        split = name.removeprefix("manifest.").removesuffix(".json")
+        if checked(manifest, path)["config"].get("split") != split:
+            raise UserError(f"{path} is the manifest of another split", _CURE)
+        found[split] = manifest
+    return found
+
+
+def checked(manifest: Any, path: str) -> dict[str, Any]:
+    """A manifest as its readers take it for granted: a config, and shards of plain names and sizes.
+
+    Args:
+        manifest: a JSON value.
+        path: of its file, for errors.
+
+    Raises:
+        UserError: it is something else; a shard outside of the folder is.
+    """
+    shards = manifest.get("shards") if isinstance(manifest, dict) else None
+    if not isinstance(shards, list) or not isinstance(manifest.get("config"), dict):
+        raise UserError(f"{path} is no manifest", _CURE)
+    for shard in shards:
+        if not isinstance(shard, dict) or type(shard.get("size")) is not int or shard["size"] < 0:
+            raise UserError(f"{path} has a shard without a size", _CURE)
+        plain_name(shard.get("name"), f"shard of {path},", _CURE)
+        if not isinstance(shard.get("sha256"), str):
+            raise UserError(f"{path} has a shard without its sha256", _CURE)
+    return manifest

@@ -10,6 +10,7 @@ This module imports no TensorFlow, so that jobs and workflows may import it.
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -53,6 +54,16 @@ class TokenInfo:
     sha256: str
     row_length: int = 0
     padding: int = 0
+
+    def check(self) -> None:
+        """Raises ValueError where a value, which a file may have told, cannot be."""
+        for name in ("tokens", "documents", "text_bytes", "vocab_size", "row_length", "padding"):
+            if type(getattr(self, name)) is not int or getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)!r:.60}")
+        if self.dtype not in ("uint16", "int32"):
+            raise ValueError(f"dtype is {self.dtype!r:.60}")
+        if not isinstance(self.made_with, str) or not re.fullmatch("[0-9a-f]{64}", str(self.sha256)):
+            raise ValueError("made_with or sha256 is none")
 
     @property
     def fill(self) -> float:
@@ -182,6 +193,7 @@ def open_tokens(directory: str, split: str, *, packed: bool = False) -> TokenFil
     path = files.join(directory, tokens_name(split))
     try:
         info = TokenInfo(**files.read_json(files.join(directory, about_name(split))))
+        info.check()
     except (TypeError, ValueError) as error:
         raise UserError(f"{files.join(directory, about_name(split))} is damaged", "make the split again") from error
     if info.row_length and not packed:

@@ -7,20 +7,35 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from shammie import logs
+from shammie.secrets import without_secrets
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+MOST_CHARACTERS = 1500  # of a problem or a cure; files from outside may hold names of any length
 
 
 class UserError(ValueError):
     """Something the person at the terminal can mend.
 
-    Its text is one line: what is wrong, with the offending value, then what to do.
+    Its text is one line: what is wrong, with the offending value, then what to do. Both are `shown`, so that a value
+    from outside cannot write to the terminal, and without keys (`shammie.secrets`).
     """
 
     def __init__(self, problem: str, cure: str = "") -> None:
-        self.problem, self.cure = problem, cure
-        super().__init__(f"{problem}; {cure}" if cure else problem)
+        self.problem, self.cure = (shown(without_secrets(one)) for one in (problem, cure))
+        super().__init__(f"{self.problem}; {self.cure}" if self.cure else self.problem)
+
+
+def shown(text: str, most: int = MOST_CHARACTERS) -> str:
+    """A text as one line of at most so many characters: what moves a terminal or cannot be seen is written out."""
+    cut = text if len(text) <= most else f"{text[: most - 1]}…"
+    if cut.isprintable():
+        return cut
+    return "".join(char if char.isprintable() else _written(char) for char in cut)[: 2 * most]
+
+
+def _written(char: str) -> str:
+    return " " if char.isspace() else char.encode("unicode_escape").decode()
 
 
 def unknown(kind: str, name: str, known: Iterable[str], cure: str = "") -> UserError:
@@ -58,11 +73,11 @@ _CURES = {
 def one_line(error: BaseException) -> str:
     """The error as one line for a terminal: the thing, then the cure where one is known."""
     if isinstance(error, OSError) and error.errno in _CURES:
-        return f"{error.filename or error.strerror}: {_CURES[error.errno]}"
+        return shown(f"{error.filename or error.strerror}: {_CURES[error.errno]}")
     if isinstance(error, MemoryError):
         return "out of memory; use smaller units, shards or batches"
     text = " ".join(str(error).split())
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, UserError) else shown(without_secrets(f"{type(error).__name__}: {text}"))
 
 
 def run_for_people(main: Callable[[], int | None], *, debug: bool = False, program: str = "shammie") -> int:

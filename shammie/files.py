@@ -285,8 +285,24 @@ def json_bytes(value: Any, *, sort_keys: bool = True) -> bytes:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """The value of a JSON file."""
-    return json.loads(read_bytes(path))
+    """The value of a JSON file; ValueError where it is none."""
+    return json_of(read_bytes(path))
+
+
+def json_of(data: bytes | str) -> Any:
+    """The value of JSON from outside: whatever is wrong with it, its depth too, is a ValueError."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def json_object_of(data: bytes | str) -> dict[str, Any]:
+    """The same, of an object: any other value is a ValueError."""
+    value = json_of(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"it is a {type(value).__name__}, not an object")
+    return value
 
 
 def canonical_json(value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from shammie import files
 from shammie.errors import UserError
+from shammie.secrets import command_without_secrets
 
 LOCK = ".lock"
 
@@ -36,7 +37,8 @@ def holding(folder: str, *, option: str = "--out", if_dead: str, take_over: bool
         UserError: another process holds it; the text names its number and host.
     """
     path = files.join(folder, LOCK)
-    mine = {**_me(), "host": host(), "argv": list(sys.argv), "since": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
+    command = command_without_secrets(sys.argv)
+    mine = {**_me(), "host": host(), "argv": command, "since": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
     with _guard(folder):
         _refuse_the_living(path, folder, option, None if take_over else if_dead)
         _create(path, mine)
@@ -123,7 +125,7 @@ def _alive(holder: dict[str, Any]) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass

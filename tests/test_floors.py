@@ -17,7 +17,7 @@ BRINGS_TENSORFLOW_TOO = {"clu.metric_writers", "clu.periodic_actions"}
 # what other floors may import of seqio_tasks: modules without TensorFlow; test_jobs_do_not_import_tensorflow watches it
 LIGHT_TASKS = tuple(f"seqio_tasks.{name}" for name in (
     "array_records", "base_sets", "composition_images", "image_data", "image_files", "layout", "mat_files", "metrics",
-    "pair_rows", "pairs", "synthetic_tables", "token_files", "windows"))  # fmt: skip
+    "npz_files", "pair_rows", "pairs", "synthetic_tables", "token_files", "windows"))  # fmt: skip
 LIGHT_FILES = {"seqio_tasks/__init__.py", *(f"{name.replace('.', '/')}.py" for name in LIGHT_TASKS)}
 T5X_ADAPTER = "workflows/t5x_adapter.py"
 PUBLIC_FACE = "shammie/__init__.py"  # its lazy names lead upwards, and it alone may name them

@@ -1,7 +1,5 @@
 """The page and the result of an `adversarial_arithmetic` run."""
 
-import shlex
-import sys
 from collections.abc import Sequence
 
 from models.adversarial_arithmetic.measures import accuracy as accuracy_of
@@ -34,6 +32,7 @@ from workflows.adversarial_arithmetic_measures import (
 from workflows.adversarial_arithmetic_perplexity import PERPLEXITIES
 from workflows.adversarial_arithmetic_steps import ATTACKED, CLEAN, OVERLOAD, RANDOM, RANDOM_WORDS
 from workflows.dag import Running
+from workflows.provenance import shell_command
 from workflows.report import Page
 
 NEAR = 2
@@ -76,7 +75,7 @@ def _page(running: Running, parts: Sequence[Part]) -> Page:
     _corpus(page, running)
     _costs(page, parts)
     page.section("Made by")
-    page.command(shlex.join(["shammie", *sys.argv[1:]]))
+    page.command(shell_command())
     return page
 
 

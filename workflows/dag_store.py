@@ -78,7 +78,7 @@ def damage(out: str, step: Step) -> str:
     if not files.exists(directory):
         return ""
     record = _read_object(files.join(directory, RECORD))
-    if not isinstance(record.get("outputs"), dict):
+    if not _has_outputs(record):
         return "its step.json is missing or broken"
     sizes = files.file_sizes(directory)
     for name, about in record["outputs"].items():
@@ -95,9 +95,9 @@ def load_records(out: str) -> list[dict[str, Any]]:
     for name in files.list_directory(out):
         directory = files.join(out, name)
         record = {} if name.startswith(".") else _read_object(files.join(directory, RECORD))
-        if "identity" in record and "outputs" in record:
+        if isinstance(record.get("identity"), str) and isinstance(record.get("name"), str) and _has_outputs(record):
             found.append(record | {"directory": directory})
-    return sorted(found, key=lambda record: record.get("finished", ""))
+    return sorted(found, key=lambda record: str(record.get("finished", "")))
 
 
 def begin(out: str, step: Step) -> str:
@@ -161,6 +161,15 @@ def describe_input(given: Step | Source, made: dict[str, str]) -> dict[str, Any]
 def digest_of_outputs(record: dict[str, Any]) -> str:
     """One hash of all the bytes that a step made."""
     return files.digest({name: about["sha256"] for name, about in record["outputs"].items()})
+
+
+def _has_outputs(record: dict[str, Any]) -> bool:
+    """Whether a record lists its outputs as `outputs_of` does."""
+    outputs = record.get("outputs")
+    return isinstance(outputs, dict) and all(
+        isinstance(about, dict) and type(about.get("bytes")) is int and isinstance(about.get("sha256"), str)
+        for about in outputs.values()
+    )
 
 
 def _read_object(path: str) -> dict[str, Any]:

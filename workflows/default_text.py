@@ -10,7 +10,6 @@ split of the embedded corpus. Which files go in is decided by hashes of their pl
 """
 
 import argparse
-import gzip
 import hashlib
 import re
 import sys
@@ -19,6 +18,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from shammie.errors import UserError, run_for_people
+from shammie.inflate import gunzip
 from workflows.corpus import by_split, embedded_documents
 
 LEAST_BYTES, MOST_BYTES = 400, 2_000_000
@@ -81,7 +81,7 @@ def manuals(folder: Path) -> Iterator[tuple[str, bytes]]:
         if OTHER_LANGUAGE.search(f"/{place}") and "/en-US/" not in f"/{place}":
             continue
         data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8", "ignore")
+        text = (gunzip(data) if path.suffix == ".gz" else data).decode("utf-8", "ignore")
         text = text_of_html(text) if ".htm" in path.name else text
         if text[:2000] not in seen:
             seen.add(text[:2000])

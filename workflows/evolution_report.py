@@ -1,8 +1,6 @@
 """The page and the result of an `evolution` run."""
 
 import itertools
-import shlex
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +22,7 @@ from workflows.evolution_measures import (
 )
 from workflows.evolution_pictures import name_of
 from workflows.evolution_settings import Bias, Settings
+from workflows.provenance import shell_command
 from workflows.report import Page
 from workflows.sweep import read_table
 
@@ -61,7 +60,7 @@ def page(
         _bias(made, of, found)
     _failed(made, curves, variances)
     made.section("Made by")
-    made.command(shlex.join(["shammie", *sys.argv[1:]]))
+    made.command(shell_command())
     return made
 
 

@@ -1,7 +1,5 @@
 """What the reports of `star` and `velo` share: a benchmark's curves read, published and shown."""
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +11,7 @@ from workflows.meta_training import Point, read_curve
 from workflows.optimizer_suite import ABOUT, Learned, Suite
 from workflows.optimizer_suite_measures import SuiteCurves, curves_table, suite_curves
 from workflows.optimizer_suite_pictures import meta_curves, shown
+from workflows.provenance import shell_command
 from workflows.report import Page
 from workflows.sweep import read_table
 
@@ -66,7 +65,7 @@ def add_files(page: Page) -> None:
         " (tuned Adam's lower envelope in the format of google/learned_optimization's benchmark).",
     )
     page.section("Made by")
-    page.command(shlex.join(["shammie", *sys.argv[1:]]))
+    page.command(shell_command())
 
 
 def meta_results(curves: Mapping[str, Sequence[Point]]) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """The page and the result of a `parameterization` run."""
 
-import shlex
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +20,7 @@ from workflows.parameterization_measures import (
 )
 from workflows.parameterization_pictures import NAMES, VARIANT_NAMES
 from workflows.parameterization_settings import GLOBAL, Settings
+from workflows.provenance import shell_command
 from workflows.report import Page
 from workflows.sweep import read_table
 
@@ -52,7 +51,7 @@ def _page(curves: Sequence[Curves], looks: Sequence[Looked]) -> Page:
         _looked(page, looked)
     _failed(page, curves)
     page.section("Made by")
-    page.command(shlex.join(["shammie", *sys.argv[1:]]))
+    page.command(shell_command())
     return page
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shammie.packages import checkout
+from shammie.secrets import command_without_secrets
 
 
 def git_state() -> dict[str, Any]:
@@ -45,8 +47,13 @@ def package_versions() -> dict[str, str]:
 
 
 def command() -> list[str]:
-    """The command line that runs."""
-    return list(sys.argv)
+    """The command line that runs, without keys and passwords."""
+    return command_without_secrets(sys.argv)
+
+
+def shell_command() -> str:
+    """The same as a line for a shell, as reports show it."""
+    return shlex.join(["shammie", *command()[1:]])
 
 
 def source_hash(function: Callable[..., Any], code: tuple[str, ...] = ()) -> str:

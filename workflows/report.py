@@ -120,6 +120,7 @@ def new_figure(width: float = 9.0, height: float = 3.4) -> tuple[Any, Any]:
     import matplotlib.pyplot as plt
 
     style: Any = plt.rcParams
+    style["text.parse_math"] = False  # a name with dollars in it is no formula
     style.update({"axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "svg.hashsalt": "shammie"})
     figure, axes = plt.subplots(figsize=(width, height))
     figure.patch.set_alpha(0)

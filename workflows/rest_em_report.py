@@ -1,7 +1,5 @@
 """The page and the result of a `rest_em` run."""
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +8,7 @@ from models.rest_em.records import Graded
 from shammie.files import exists, join, read_json, write_bytes, write_json
 from workflows import rest_em_browser
 from workflows.dag import Running
+from workflows.provenance import shell_command
 from workflows.report import Page, new_figure
 from workflows.rest_em_data import splits_in, test_sets
 from workflows.rest_em_measures import Found, Place, over_seeds, over_values
@@ -101,7 +100,7 @@ def _page(running: Running, found: Found, sizes: Sequence[str], variants: Sequen
     _training(page, found, sizes, first)
     rest_em_browser.add(page, running.input("problems"), found, sizes[-1], first)
     page.section("Made by")
-    page.command(shlex.join(["shammie", *sys.argv[1:]]))
+    page.command(shell_command())
     return page
 
 

@@ -3,8 +3,6 @@
 import base64
 import math
 import os
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -19,6 +17,7 @@ from models.trainability.planes import CONTROLS, Plane
 from models.trainability.zoom import Zoom
 from shammie.files import join, read_bytes, read_json, write_bytes, write_json
 from workflows.dag import Running
+from workflows.provenance import shell_command
 from workflows.report import Page, new_figure
 from workflows.trainability_film import FILM
 from workflows.trainability_page import INDEX
@@ -167,7 +166,7 @@ def _page(found: Sequence[Found], controls: Mapping[str, Mapping[str, float]]) -
         _controls(page, controls)
     _depth(page, found)
     page.section("Made by")
-    page.command(shlex.join(["shammie", *sys.argv[1:]]))
+    page.command(shell_command())
     return page
 
 

@@ -17,8 +17,10 @@ SEQIO_CACHE_FORMAT = "0.0.20"  # from 0.0.0 on SeqIO takes the dtypes of info.js
 
 
 def read_manifest(output: str, split: str) -> dict[str, Any] | None:
-    """The manifest of a split, or None where it is not finished."""
-    return storage.read_json_or_none(join(output, layout.manifest_name(split)))
+    """The manifest of a split, or None where it is not finished; UserError where it is none of ours."""
+    path = join(output, layout.manifest_name(split))
+    found = storage.read_json_or_none(path)
+    return None if found is None else layout.checked(found, path)
 
 
 def claim(output: str) -> None:

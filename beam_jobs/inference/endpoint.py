@@ -11,7 +11,8 @@ from run to run, and with them the last bits of its logits. The cache makes a re
 never asked again.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from beam_jobs.inference.protocol import OURS, PATHS, Api
 from shammie.errors import UserError, unknown
 from shammie.files import canonical_json
+from shammie.secrets import looks_like_one, without_secrets
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,14 @@ class EndpointConfig:
             raise UserError(f"endpoint url: {error}", "write it as http://host:8000/v1") from error
         if "@" in self.url:  # not shown: there may be a password in it
             raise UserError("the endpoint's url holds a user or password", "give a key by the environment instead")
+        if without_secrets(self.url) != self.url:
+            raise UserError("the endpoint's url seems to hold a key", "give a key by the environment instead")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise UserError(f"endpoint url {self.url!r} cannot be", "write it as http://host:8000/v1")
+        # a name that is the key itself would be written to configs and records
+        name = self.api_key_env
+        if name and (not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or without_secrets(name) != name):
+            raise UserError("api_key_env is no name of an environment variable", "name the variable that holds the key")
         if self.api not in PATHS:
             raise unknown("api", self.api, PATHS)
         if self.system_prompt and self.api != "chat":
@@ -91,9 +99,11 @@ class EndpointConfig:
         if taken := sorted(OURS & set(self.extra)):
             raise UserError(f"extra holds {taken[0]!r}, which is set by other options", "leave it out")
         try:
-            canonical_json(dict(self.extra))
+            told = canonical_json(dict(self.extra))
         except (TypeError, ValueError) as error:
             raise UserError(f"extra is no JSON object: {error}") from error
+        if any(map(looks_like_one, _names(self.extra))) or without_secrets(told) != told:
+            raise UserError("extra seems to hold a key, and would be recorded", "give a key by the environment instead")
         for name in ("concurrency", "timeout_s", "attempts"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} must be positive, got {getattr(self, name)}")
@@ -102,3 +112,13 @@ class EndpointConfig:
                 raise UserError(f"{name} must not be negative, got {getattr(self, name)}")
         if not 0 <= self.max_bad_share <= 1:
             raise UserError(f"max_bad_share must be from 0 to 1, got {self.max_bad_share}")
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The names of all fields in a JSON value."""
+    if isinstance(value, Mapping):
+        yield from map(str, value)
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _names(one)

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from beam_jobs.inference.budget import SPENT, Budget
@@ -18,6 +18,7 @@ from beam_jobs.inference.requests import Answered, Completion, Generation, Group
 from beam_jobs.inference.transport import Lost, Reply, Transport
 from shammie.errors import UserError
 from shammie.files import canonical_json
+from shammie.secrets import HIDDEN, LEAST_CHARACTERS
 
 COUNTERS = ("requests", "retries", "cache_hits", "dead")
 BUDGETED = ("unasked", "prompt_tokens")  # counted where there is a budget: left for want of it, and what prompts took
@@ -197,7 +198,8 @@ class EndpointClient:
     def _answer(self, reply: Reply, request: Request) -> Answer:
         status = reply.status
         if status == 200:
-            return answer_of(reply.body, self.config.api)
+            answer = answer_of(reply.body, self.config.api)
+            return replace(answer, text=self._without_key(answer.text))
         hide = (self._key, request.prompt, self.config.system_prompt)
         said = message_of(reply.body, hide=hide)
         told = f"HTTP {status}{': ' if said else ''}{said}"
@@ -206,11 +208,16 @@ class EndpointClient:
         if status >= 500 or status in _BUSY or status in _AGAIN:
             raise Lost(told)
         if 300 <= status < 400:
-            raise UserError(f"endpoint {self._url} redirects to {reply.location!r:.200}", "give that url")
+            location = self._without_key(reply.location)
+            raise UserError(f"endpoint {self._url} redirects to {location!r:.200}", "give that url")
         if status in _WRONG:
             cure = _WRONG[status].format(key=self.config.api_key_env or "that api_key_env names")
             raise UserError(f"endpoint {self._url} with model {self.config.model!r} answers {told}", cure)
         raise _Refused(told)
+
+    def _without_key(self, text: str) -> str:
+        """What a server wrote, in case that it repeats the key; short ones, such as EMPTY, are no secrets."""
+        return text.replace(self._key, HIDDEN) if len(self._key) >= LEAST_CHARACTERS else text
 
     def _pause(self, seconds: float) -> None:
         if seconds > 0:

@@ -3,13 +3,14 @@
 As served by vLLM, llama.cpp, TGI and OpenAI. Fields that not all of them know are sent only where that is asked for.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from beam_jobs.inference.requests import Generation, Request
+from shammie.errors import shown
+from shammie.files import json_of
 
 Api = Literal["completions", "chat"]
 PATHS: dict[Api, str] = {"completions": "/completions", "chat": "/chat/completions"}
@@ -17,6 +18,9 @@ OURS = frozenset(
     "model prompt messages n best_of echo stream max_tokens temperature top_p top_k seed stop logprobs".split()
 )
 _ENDED = {"stop": True, "eos_token": True, "stop_sequence": True, "length": False}  # two are TGI's own words
+_NOT_ENDED = ("content_filter", "tool_calls", "function_call", "error", "abort")  # others are not repeated
+_MOST_TOKENS = 1 << 40
+_LEAST_LIKELY = 1e6  # nats
 _SEED_BITS = 31  # signed 32-bit where a server stores it so; llama.cpp takes -1 for a random one
 _MESSAGE_CHARACTERS = 200
 _SECRET_CHARACTERS = 6  # shorter ones are in any message
@@ -101,8 +105,8 @@ def answer_of(body: bytes, api: Api = "completions") -> Answer:
         BadAnswer: it is no JSON, or holds no completion that ended by itself or at the limit of tokens.
     """
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = json_of(body)
+    except ValueError:
         raise BadAnswer("the answer is no JSON") from None
     choices = value.get("choices") if isinstance(value, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
@@ -110,7 +114,8 @@ def answer_of(body: bytes, api: Api = "completions") -> Answer:
         raise BadAnswer("the answer holds no choices")
     reason = choice.get("finish_reason")
     if not isinstance(reason, str) or reason not in _ENDED:
-        raise BadAnswer(f"the answer did not end: finish_reason is {json.dumps(reason)[:40]}")
+        told = reason if reason in _NOT_ENDED else "something else" if reason else "missing"
+        raise BadAnswer(f"the answer did not end: finish_reason is {told}")
     if api == "chat":
         message = choice.get("message")
         text = message.get("content") if isinstance(message, dict) else 0
@@ -134,7 +139,9 @@ def _counted(value: Mapping[str, Any], name: str) -> int | None:
     """A number of tokens in an answer's usage; None where there is none."""
     usage = value.get("usage")
     count = usage.get(name) if isinstance(usage, dict) else None
-    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
+    if not isinstance(count, int) or isinstance(count, bool):
+        return None
+    return count if 0 <= count <= _MOST_TOKENS else None
 
 
 def _log_probabilities(value: Any) -> list[float] | None:
@@ -147,7 +154,8 @@ def _log_probabilities(value: Any) -> list[float] | None:
         found = value.get("token_logprobs")
     if not isinstance(found, list) or not found:
         return None
-    numbers = [float(one) for one in found if isinstance(one, int | float) and math.isfinite(one)]
+    # of a token: beyond that it is none, and what a float cannot hold would be an error
+    numbers = [float(one) for one in found if isinstance(one, int | float) and abs(one) <= _LEAST_LIKELY]
     return numbers if len(numbers) == len(found) else None
 
 
@@ -159,24 +167,28 @@ def message_of(body: bytes, *, hide: Sequence[str] = ()) -> str:
         hide: texts that must not be shown, such as the key and the prompt, in case that the server repeats them.
     """
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = json_of(body)
+    except ValueError:
         return ""
-    text = " ".join(_words(value).split())
+    text = _line(_words(value))
     for secret in hide:
-        if len(secret := " ".join(secret.split())) >= _SECRET_CHARACTERS:
+        if len(secret := _line(secret)) >= _SECRET_CHARACTERS:
             text = text.replace(secret, "[…]")
     return text if len(text) <= _MESSAGE_CHARACTERS else text[: _MESSAGE_CHARACTERS - 1] + "…"
 
 
-def _words(value: Any) -> str:
+def _line(text: str) -> str:
+    return shown(" ".join(text.split()), len(text) + 1)
+
+
+def _words(value: Any, depth: int = 8) -> str:
     """The message in the forms of OpenAI and vLLM (error.message, message), TGI (error) and FastAPI (detail[].msg)."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list):
-        return ", ".join(filter(None, map(_words, value[:3])))
-    if isinstance(value, dict):
+    if isinstance(value, list) and depth:
+        return ", ".join(filter(None, (_words(one, depth - 1) for one in value[:3])))
+    if isinstance(value, dict) and depth:
         for name in ("error", "message", "msg", "detail"):
-            if found := _words(value.get(name)):
+            if found := _words(value.get(name), depth - 1):
                 return found
     return ""

@@ -12,8 +12,11 @@ import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from shammie.inflate import gunzip
+
 _PIECE_BYTES = 1 << 16
 MOST_BYTES = 64 << 20
+_LARGE = f"the answer is larger than {MOST_BYTES >> 20} MiB"
 
 
 class Lost(Exception):
@@ -79,15 +82,16 @@ class Transport:
             with self._session.post(
                 url,
                 data=body,
-                headers={"Content-Type": "application/json"},
+                headers={"Content-Type": "application/json", "Accept-Encoding": "gzip"},
                 auth=self._key,
                 timeout=self.timeout_s,
                 allow_redirects=False,  # a POST would become a GET
                 stream=True,
             ) as response:
+                packing = response.headers.get("Content-Encoding", "").strip().lower()
                 return Reply(
                     status=response.status_code,
-                    body=self._read(response.raw, end),
+                    body=_unpacked(self._read(response.raw, end), packing),
                     retry_after_s=seconds_of(response.headers.get("Retry-After", "")),
                     location=response.headers.get("Location", "") if response.is_redirect else "",
                 )
@@ -95,21 +99,35 @@ class Transport:
             raise Lost(self._late()) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise Lost(_reason(error)) from None  # the library's own text may hold headers and bodies
+        except ValueError:  # of headers that are no HTTP; the library lets it through
+            raise Lost("the answer is no HTTP") from None
 
     def _read(self, raw: Any, end: float) -> bytes:
         # the library's timeout is for each read: a server that sends a byte now and then would never meet it
         pieces, size = [], 0
-        while piece := raw.read1(_PIECE_BYTES, decode_content=True):
+        while piece := raw.read1(_PIECE_BYTES, decode_content=False):
             pieces.append(piece)
             size += len(piece)
             if size > MOST_BYTES:
-                raise Lost(f"the answer is larger than {MOST_BYTES >> 20} MiB")
+                raise Lost(_LARGE)
             if self._clock() > end:
                 raise Lost(self._late())
         return b"".join(pieces)
 
     def _late(self) -> str:
         return f"no answer within {self.timeout_s:g} s"
+
+
+def _unpacked(body: bytes, packing: str) -> bytes:
+    """A body as it was before it was packed; libraries unpack without a limit, and packings within packings."""
+    if packing in ("", "identity"):
+        return body
+    if packing not in ("gzip", "x-gzip"):
+        raise Lost("the answer is packed in a way that was not asked for")
+    try:
+        return gunzip(body, MOST_BYTES)
+    except ValueError as error:
+        raise Lost(_LARGE if "unpacks" in str(error) else "the answer is damaged gzip") from None
 
 
 def _reason(error: BaseException) -> str:

@@ -1,16 +1,13 @@
 """Records of released dataset files, before they are problems: read from JSON, their fields checked one by one."""
 
-import gzip
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from shammie.errors import UserError
 from shammie.files import exists, file_sizes, is_directory, join, read_bytes
-
-_GZIP_MAGIC = b"\x1f\x8b"
+from shammie.inflate import GZIP_MAGIC, gunzip
 
 
 class BadRecordError(ValueError):
@@ -101,10 +98,10 @@ def read_text(path: str) -> str:
         UserError: it is damaged, or not UTF-8.
     """
     data = read_bytes(path)
-    if data.startswith(_GZIP_MAGIC):
+    if data.startswith(GZIP_MAGIC):
         try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
+            data = gunzip(data)
+        except ValueError as error:
             raise UserError(f"{path}: damaged gzip: {error}", "fetch the file again") from error
     try:
         return data.decode()

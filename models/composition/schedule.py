@@ -16,6 +16,7 @@ import numpy as np
 from shammie.errors import UserError, unknown
 
 REFERENCE_LEVELS = 1000  # that the linear schedule's betas are given for
+MOST_LEVELS = 1_000_000  # a config from outside must not fill the memory
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class NoiseSchedule:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("noise schedule", self.kind, KINDS)
-        if self.levels < 2:
-            raise UserError(f"NoiseSchedule.levels is {self.levels!r}", "give 2 or more")
+        whole = isinstance(self.levels, int) and not isinstance(self.levels, bool)
+        if not whole or not 2 <= self.levels <= MOST_LEVELS:
+            raise UserError(f"NoiseSchedule.levels is {self.levels!r:.60}", f"give 2 to {MOST_LEVELS:,}")
         betas_T = self.betas_T
         if not (np.all(betas_T > 0) and np.all(betas_T < 1)):
             raise UserError(

@@ -5,7 +5,6 @@ file can only give a wrong dictionary, and all that the kernels' bounds rest on 
 """
 
 import hashlib
-import json
 import struct
 import zlib
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from models.equal_info.dictionary import Dictionary
 from models.equal_info.trie import Trie
 from shammie.errors import UserError
-from shammie.files import canonical_json
+from shammie.files import canonical_json, json_object_of
 
 MAGIC = b"\x89EQINFO\n"
 VERSION = 1
@@ -60,11 +59,16 @@ def unpack(data: bytes, name: str) -> tuple[Dictionary, dict[str, Any]]:
     if hashlib.sha256(data[:-_CHECKSUM_BYTES]).digest() != data[-_CHECKSUM_BYTES:]:
         raise UserError(f"{name} is damaged: its checksum does not match", "copy it again from where it was made")
     try:
-        header = json.loads(data[_HEAD.size : _HEAD.size + header_bytes])
-        nodes, vocab_size = int(header["nodes"]), int(header["vocab_size"])
+        header = json_object_of(data[_HEAD.size : _HEAD.size + header_bytes])
+        nodes, vocab_size = header["nodes"], header["vocab_size"]
+        # before anything is unpacked: a header of a bomb may claim any size
+        if not isinstance(nodes, int) or not 257 <= nodes < 1 << 22:
+            raise ValueError(f"its header tells of {nodes!r:.40} nodes")
+        if not isinstance(vocab_size, int) or not 256 <= vocab_size <= 1 << 16:
+            raise ValueError(f"its header tells of {vocab_size!r:.40} codes")
         size = nodes * 7 + vocab_size * 4
         body = zlib.decompressobj().decompress(data[_HEAD.size + header_bytes : -_CHECKSUM_BYTES], size + 1)
-        if len(body) != size or not 257 <= nodes < 1 << 22 or not 256 <= vocab_size <= 1 << 16:
+        if len(body) != size:
             raise ValueError("the arrays do not have the sizes of the header")
         dictionary = _dictionary_of(body, nodes, vocab_size)
     except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:

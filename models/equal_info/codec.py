@@ -180,14 +180,16 @@ class Codec(TextCodec):
         """
         dictionary, header = unpack(data, name)
         try:
-            codec = cls(
-                dictionary, scheme=header["scheme"], window_bits=header["window_bits"], notes=header.get("notes")
-            )
+            scheme, window_bits, notes = header["scheme"], header["window_bits"], header.get("notes")
+            if not isinstance(scheme, str) or not isinstance(window_bits, int) or not isinstance(notes, dict | None):
+                raise ValueError("its scheme, its window or what it notes is of a wrong kind")
+            codec = cls(dictionary, scheme=scheme, window_bits=window_bits, notes=notes)
+            same = codec.fingerprint == header.get("fingerprint")
         except (KeyError, ValueError) as error:
             raise UserError(
                 f"{name} is not a valid codec: {error}", "train one with `shammie run equal_info`"
             ) from error
-        if codec.fingerprint != header.get("fingerprint"):
+        if not same:
             raise UserError(f"{name} is not the codec that it says it is", "copy it again from where it was made")
         return codec
 

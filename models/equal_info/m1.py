@@ -5,7 +5,6 @@ a start symbol, the bytes that follow. n = rows, L = window length.
 """
 
 import functools
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -32,8 +31,9 @@ from models.training import (
     optimizer_of,
     train_step,
 )
+from models.training.model_file import arrays_of, check_arrays
 from shammie.errors import UserError
-from shammie.files import canonical_json
+from shammie.files import canonical_json, json_object_of
 
 START = 256
 ROWS = 1024  # every network call has this many rows: other shapes may round differently
@@ -98,6 +98,11 @@ def network_of(config: M1Config) -> RecurrentLM | DecoderLM:
     if config.kind == "recurrent":
         return RecurrentLM(config.width)
     return DecoderLM(replace(config.decoder, vocab_size=START + 1))
+
+
+def _first_shapes(config: M1Config) -> Any:
+    shapes: Any = jax.eval_shape(network_of(config).init, jax.random.key(0), jnp.zeros((2, 2), jnp.int32))
+    return shapes["params"]
 
 
 def training_flops(config: M1Config) -> float:
@@ -240,11 +245,15 @@ class M1:
         """The model that `to_bytes` wrote; UserError where the bytes are none."""
         header, _, params = data.partition(b"\n")
         try:
-            settings = json.loads(header)
-            settings["decoder"] = LMConfig(**settings["decoder"])
-            return cls(M1Config(**settings), flax.serialization.msgpack_restore(params))
-        except Exception as error:  # MessagePack raises many kinds
+            told = json_object_of(header)
+            config = M1Config(**{**told, "decoder": LMConfig(**told["decoder"])})
+            arrays = arrays_of(params)
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"not a trained M1: {type(error).__name__}", "give the m1.bin of a run") from error
+        check_arrays(
+            arrays, told, lambda: _first_shapes(config), "the M1", f"a {config.kind} network", "train it again"
+        )
+        return cls(config, arrays)
 
 
 def m1_of_lm(model: TrainedLM, window_bytes: int) -> M1:

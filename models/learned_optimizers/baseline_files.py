@@ -35,7 +35,7 @@ def read_baselines(path: str) -> dict[str, Envelope]:
 def from_bytes(data: bytes, name: str = "the file") -> dict[str, Envelope]:
     """The curves in a file's bytes; errors as of `read_baselines`."""
     try:
-        tasks = json.loads(data)
+        tasks = files.json_of(data)
     except ValueError as error:
         raise UserError(f"{name} is no JSON: {error}", _CURE) from error
     if not isinstance(tasks, dict) or not tasks:
@@ -66,7 +66,7 @@ def to_bytes(baselines: Mapping[str, Envelope]) -> bytes:
 def _curve(curve: object, name: str) -> Envelope:
     try:
         steps, losses = (np.asarray(values, np.float64) for values in curve)  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{name} is no pair of lists of numbers", _CURE) from error
     if steps.ndim != 1 or steps.shape != losses.shape or not steps.size:
         raise UserError(f"{name} has {steps.shape} steps and {losses.shape} losses", "give as many of each, in lists")

@@ -1,7 +1,6 @@
 """Checkpoints of a meta-training: one file, a line of JSON and then MessagePack, replaced as a whole. No pickle."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -13,9 +12,10 @@ import numpy as np
 
 from models.evolution import MetaState
 from models.learned_optimizers.interface import LearnedOptimizer
+from models.training.model_file import arrays_of
 from shammie import files
 from shammie.errors import UserError
-from shammie.files import canonical_json
+from shammie.files import canonical_json, json_object_of
 
 FORMAT = "shammie meta-training 1"
 
@@ -91,7 +91,7 @@ def read(path: str, identity: str) -> Saved | None:
         return None
     line, _, body = files.read_bytes(path).partition(b"\n")
     try:
-        header = json.loads(line)
+        header = json_object_of(line)
         known, found, digest = header["format"] == FORMAT, header["identity"], header["sha256"]
         segment, curve, count = header["segment"], header["curve"], header["leaves"]
     except (ValueError, KeyError, TypeError) as error:
@@ -100,5 +100,11 @@ def read(path: str, identity: str) -> Saved | None:
         raise UserError(f"{path} is damaged or of another release", f"remove {path} to begin anew")
     if found != identity:
         raise UserError(f"{path} is of a meta-training with other settings", f"remove {path}, or name another file")
-    arrays = flax.serialization.msgpack_restore(body)
-    return Saved(path, segment, curve, [arrays[str(i)] for i in range(count)])
+    try:
+        arrays = arrays_of(body)
+        if not isinstance(segment, int) or not isinstance(curve, list) or count != len(arrays):
+            raise ValueError("a header of other arrays")
+        leaves = [np.asarray(arrays[str(i)]) for i in range(count)]
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path} holds {error}", f"remove {path} to begin anew") from error
+    return Saved(path, segment, curve, leaves)

@@ -98,6 +98,8 @@ def from_checkpoint(data: bytes, config_gin: str | None = None, name: str = "the
     """
     try:
         state: Any = flax.serialization.msgpack_restore(data)
+        if not isinstance(state, dict):
+            raise TypeError(state)
         if "0" in state:  # the oldest weights are a plain triple, and were trained before the LSTM's state was kept
             state = {"params": state["0"], "step": state.get("2", 0), "oldest": True}
         params = state.get("params", state)

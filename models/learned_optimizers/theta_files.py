@@ -1,7 +1,6 @@
 """Meta-trained weights of our own, as files: a line of JSON that says whose they are, then MessagePack. No pickle."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -15,9 +14,10 @@ from models.learned_optimizers.mlp import MLPConfig, mlp
 from models.learned_optimizers.released import checked_shapes, file_of, load_released, read
 from models.learned_optimizers.star import AdafactorMLPConfig, StarConfig, adafactor_mlp, star
 from models.learned_optimizers.velo import VeloConfig, velo
+from models.training.model_file import arrays_of, check_arrays
 from shammie import files
 from shammie.errors import UserError, unknown
-from shammie.files import canonical_json
+from shammie.files import canonical_json, json_object_of
 
 FORMAT = "shammie learned optimizer 1"
 _CURE = "meta-train some with `shammie run star`, or name another file"
@@ -81,26 +81,29 @@ def from_bytes(data: bytes, name: str = "the file") -> Weights:
     """
     line, _, body = data.partition(b"\n")
     try:
-        header = json.loads(line)
+        header = json_object_of(line)
         told, digest = header["format"], header["sha256"]
         kind, config, made_with = header["optimizer"], header["config"], header["made_with"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{name} has no learned optimizer's weights", _CURE) from error
     if told != FORMAT:
-        raise UserError(f"{name} is of format {told!r}, this release reads {FORMAT!r}", _CURE)
+        raise UserError(f"{name} is of format {told!r:.60}, this release reads {FORMAT!r}", _CURE)
     if hashlib.sha256(body).hexdigest() != digest:
         raise UserError(f"{name} is damaged: its checksum does not match", "copy it again from where it was made")
+    if not isinstance(kind, str) or not isinstance(config, dict) or not isinstance(made_with, dict):
+        raise UserError(f"{name} has no learned optimizer's weights", _CURE)
+    try:
+        theta = arrays_of(body)
+    except ValueError as error:
+        raise UserError(f"{name} holds {error}", _CURE) from error
     try:
         optimizer = learned_optimizer(kind, **config)
-        jax.eval_shape(optimizer.init_theta, jax.random.key(0))
     except UserError as error:
         raise UserError(f"{name}: {error.problem}", error.cure) from error
-    except (TypeError, ValueError) as error:  # values of a wrong kind
-        raise UserError(f"{name} has a config that cannot be: {str(error).splitlines()[0]}", _CURE) from error
-    try:
-        theta = flax.serialization.msgpack_restore(body)
-    except Exception as error:  # MessagePack raises many kinds
-        raise UserError(f"{name} has no arrays: {type(error).__name__}", _CURE) from error
+    except (TypeError, ValueError, OverflowError) as error:  # values of a wrong kind
+        raise UserError(f"{name} has a config that cannot be: {str(error).partition(chr(10))[0]}", _CURE) from error
+    due = lambda: jax.eval_shape(optimizer.init_theta, jax.random.key(0))  # noqa: E731
+    check_arrays(theta, config, due, name, f"a {optimizer.name}", "it is of another architecture")
     checked_shapes(optimizer, theta, name)
     return Weights(optimizer, theta, made_with)
 

@@ -30,8 +30,9 @@ class LMConfig:
 
     def __post_init__(self) -> None:
         for name in ("vocab_size", "width", "layers", "heads", "head_width", "mlp_width", "max_distance"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"LMConfig.{name} must be at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"LMConfig.{name} must be a whole number of at least 1, got {value!r:.60}")
         if self.dtype not in ("float32", "bfloat16"):
             raise ValueError(f'LMConfig.dtype must be "float32" or "bfloat16", got {self.dtype!r}')
 

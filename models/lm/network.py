@@ -84,9 +84,18 @@ def to_logits(config: LMConfig, x_BLD: jax.Array) -> jax.Array:
     return logits(RMSNorm(name="final_norm")(x_BLD)).astype(jnp.float32)
 
 
+def first_shapes(config: LMConfig) -> Any:
+    """What has the shapes of the parameters, in their structure; nothing is computed."""
+    return _abstract(config)["params"]
+
+
+@functools.cache
+def _abstract(config: LMConfig) -> Any:
+    return jax.eval_shape(DecoderLM(config).init, jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
+
+
 @functools.cache
 def logical_axes(config: LMConfig) -> Any:
     """The logical axis names of each parameter, in the parameters' structure: tuples such as ("embed", "mlp")."""
-    shapes: Any = jax.eval_shape(DecoderLM(config).init, jax.random.key(0), jnp.zeros((1, 2), jnp.int32))
-    names = partitioning.get_axis_names(shapes["params_axes"])
+    names = partitioning.get_axis_names(_abstract(config)["params_axes"])
     return jax.tree.map(tuple, names, is_leaf=lambda leaf: isinstance(leaf, jax.sharding.PartitionSpec))

@@ -1,12 +1,13 @@
 """What travels through the loop: problems, samples of their solutions, and verdicts on these; a line of JSON each."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self, TypeVar
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from shammie.errors import UserError
-from shammie.files import canonical_json, read_bytes, write_bytes
+from shammie.files import canonical_json, json_of, read_bytes, write_bytes
 
 VerifierName = Literal["number", "boxed", "python", "stdin"]
 R = TypeVar("R", bound="Record")
@@ -30,13 +31,36 @@ class Record:
         """
         if not isinstance(value, Mapping):
             raise ValueError(f"a {cls.__name__.lower()} is a JSON object, not {value!r:.80}")
-        known = {one.name for one in fields(cls)}
-        if unknown := sorted(set(value) - known):
-            raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}")
+        kinds = _kinds(cls)
+        for name, one in value.items():
+            if name not in kinds:
+                raise ValueError(f"{cls.__name__} has no field {name!r:.80}")
+            if type(one) not in kinds[name]:
+                raise ValueError(f"{cls.__name__}.{name} is {one!r:.80}")
         try:
             return cls(**{name: _frozen(one) for name, one in value.items()})
+        except OverflowError as error:
+            raise ValueError("a number in it is too large") from error
         except TypeError as error:
             raise ValueError(str(error).replace(f"{cls.__name__}.__init__() ", "")) from error
+
+
+@cache
+def _kinds(record: type[Record]) -> dict[str, frozenset[type]]:
+    """The types that JSON may have for each field of a record."""
+    hints = get_type_hints(record)
+    return {one.name: frozenset(_types(hints[one.name])) for one in fields(record)}
+
+
+def _types(hint: Any) -> Iterator[type]:
+    origin = get_origin(hint) or hint
+    if origin is Literal:
+        yield from {type(one) for one in get_args(hint)}
+    elif origin in (Union, UnionType):
+        for one in get_args(hint):
+            yield from _types(one)
+    else:
+        yield from {tuple: (list, tuple), float: (float, int)}.get(origin, (origin,))
 
 
 def _frozen(value: Any) -> Any:
@@ -144,7 +168,7 @@ def read_records(path: str, kind: type[R]) -> list[R]:
     found = []
     for number, line in enumerate(read_bytes(path).splitlines(), start=1):
         try:
-            found.append(kind.from_json(json.loads(line)))
+            found.append(kind.from_json(json_of(line)))
         except ValueError as error:
             raise UserError(f"{path} line {number}: {error}", f"each line is a {kind.__name__} as JSON") from error
     return found

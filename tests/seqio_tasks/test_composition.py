@@ -73,7 +73,7 @@ def test_several_objects_and_classes(tmp_path: Path) -> None:
         ({"coords_labels": np.zeros((COUNT, 5))}, f"has positions float64 [{COUNT}, 5], not float [M, 2]"),
         ({"coords_labels": np.full((COUNT, 2), np.nan)}, "has positions float64"),
         ({"coords_labels": np.zeros((COUNT, 2), int)}, f"has labels int64 [{COUNT}, 2], not classes from 0"),
-        ({"coords_labels": np.array([None] * COUNT)}, "is no .npz file of plain arrays: Object arrays cannot be"),
+        ({"coords_labels": np.array([None] * COUNT)}, "object [43], not an array of numbers"),
     ],
 )  # fmt: skip
 def test_other_files_are_refused(tmp_path: Path, changed: dict[str, Any], words: str) -> None:

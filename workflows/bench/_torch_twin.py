@@ -22,7 +22,7 @@ def build(path: str) -> Any:
     torch: Any = importlib.import_module("torch")
     transformers: Any = importlib.import_module("transformers")
     nn, functional = torch.nn, torch.nn.functional
-    data = np.load(path)
+    data = np.load(path, allow_pickle=False)
     sizes = json.loads(str(data["config"]))
     heads, width = sizes["heads"], sizes["head_width"]
     weight = lambda name: nn.Parameter(torch.from_numpy(data[name].copy()), requires_grad=False)  # noqa: E731

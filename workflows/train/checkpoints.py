@@ -27,13 +27,18 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax tells of every file that it writes
         self.out, self.identity = out, dict(identity)
         folder = files.join(out, FOLDER)
-        self._manager = ocp.CheckpointManager(
-            os.path.abspath(folder) if files.is_local(folder) else folder,
-            options=ocp.CheckpointManagerOptions(
-                max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True, create=True
-            ),
-            item_handlers={STATE: ocp.StandardCheckpointHandler(), RUN: ocp.JsonCheckpointHandler()},
-        )
+        try:
+            self._manager = ocp.CheckpointManager(
+                os.path.abspath(folder) if files.is_local(folder) else folder,
+                options=ocp.CheckpointManagerOptions(
+                    max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True, create=True
+                ),
+                item_handlers={STATE: ocp.StandardCheckpointHandler(), RUN: ocp.JsonCheckpointHandler()},
+            )
+        except Exception as error:  # what Orbax meets in damaged files is of many kinds
+            raise UserError(
+                f"the checkpoints in {folder} cannot be read ({error})", "remove what is damaged"
+            ) from error
 
     def latest(self) -> int | None:
         """The newest whole checkpoint's step; None where there is none."""
@@ -52,7 +57,7 @@ class Checkpoints:
         try:
             wanted = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(like)})
             return self._manager.restore(step, args=wanted)[STATE]
-        except (ValueError, KeyError, OSError) as error:
+        except Exception as error:
             raise self._unreadable(step, error) from error
 
     def _unreadable(self, step: int, error: Exception) -> UserError:
@@ -65,13 +70,13 @@ class Checkpoints:
         """Raises UserError where a checkpoint is another run's; names the first setting that differs."""
         try:
             saved = self._manager.restore(step, args=ocp.args.Composite(**{RUN: ocp.args.JsonRestore()}))[RUN]
-        except (ValueError, KeyError, OSError) as error:
+        except Exception as error:
             raise self._unreadable(step, error) from error
         found = first_difference(saved, self.identity)
         if found:
             name, there, here = found
             raise UserError(
-                f"{self.out} holds a run with {name}={there!r}, not {here!r}",
+                f"{self.out} holds a run with {name}={there!r:.200}, not {here!r:.200}",
                 "choose another --out, or give back the old value (config.json there has them all)",
             )
 

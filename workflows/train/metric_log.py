@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shammie import files
+from shammie.errors import UserError
 
 ROWS, EVENTS = "metrics.jsonl", "tensorboard"
 Row = dict[str, Any]
@@ -68,11 +69,23 @@ class MetricLog:
 
 
 def read_rows(path: str) -> list[Row]:
-    """The whole lines of a metrics file; a last one that a kill cut short is left out."""
+    """The whole lines of a metrics file; a last one that a kill cut short is left out.
+
+    Raises:
+        UserError: another line is no row.
+    """
     if not files.exists(path):
         return []
-    lines = files.read_bytes(path).split(b"\n")[:-1]
-    return [json.loads(line) for line in lines]
+    rows = []
+    for number, line in enumerate(files.read_bytes(path).split(b"\n")[:-1], start=1):
+        try:
+            row = files.json_object_of(line)
+        except ValueError as error:
+            raise UserError(f"{path} line {number} is damaged: {error}", "remove that line") from error
+        if type(row.get("step")) is not int:
+            raise UserError(f"{path} line {number} has no step", "remove that line")
+        rows.append(row)
+    return rows
 
 
 def _line(row: Mapping[str, Any]) -> bytes:

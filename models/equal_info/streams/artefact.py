@@ -1,7 +1,6 @@
 """A codec as bytes: the magic of its kind, version, a JSON header, compressed arrays, a checksum. No pickle."""
 
 import hashlib
-import json
 import struct
 import zlib
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from shammie.errors import UserError
-from shammie.files import canonical_json
+from shammie.files import canonical_json, json_object_of
 
 MAGIC = b"\x89EQSTRM\n"
 VERSION = 1
@@ -62,9 +61,9 @@ def unpack(
     if hashlib.sha256(data[:-_CHECKSUM_BYTES]).digest() != data[-_CHECKSUM_BYTES:]:
         raise UserError(f"{name} is damaged: its checksum does not match", "copy it again from where it was made")
     try:
-        header = json.loads(data[_HEAD.size : _HEAD.size + header_bytes])
-        if not isinstance(header, dict) or not isinstance(header.get("notes"), dict | None):
-            raise ValueError("its header, or what it notes, is no JSON object")
+        header = json_object_of(data[_HEAD.size : _HEAD.size + header_bytes])
+        if not isinstance(header.get("notes"), dict | None):
+            raise ValueError("what it notes is no JSON object")
         about = [(str(key), _dtype(dtype), tuple(map(_size, shape))) for key, dtype, shape in header.pop("arrays")]
         sizes = [dtype.itemsize * int(np.prod(shape, dtype=object)) for _, dtype, shape in about]
         if sum(sizes) > MOST_BYTES:
@@ -77,7 +76,7 @@ def unpack(
             key: np.frombuffer(body[end - size : end], dtype).reshape(shape).astype(dtype.newbyteorder("="))
             for (key, dtype, shape), size, end in zip(about, sizes, ends, strict=True)
         }
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, zlib.error) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, zlib.error) as error:
         raise UserError(f"{name} is not a valid {kind}: {error}", _CURE) from error
 
 
