@@ -4,7 +4,7 @@ PACKAGES := shammie models seqio_tasks beam_jobs workflows tests
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: main test test-all flink-test fuzz t5x-test lint setup clean
+.PHONY: main test test-all chaos flink-test fuzz t5x-test lint setup clean
 
 main: $(READY)
 	$(BIN)/shammie run equal_info
@@ -14,6 +14,10 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 -m "not gpu and not t5x"
+
+# faults on purpose, resumed and compared with undisturbed runs: a table, chaos.json, and an error if a row has failed
+chaos: $(READY)
+	$(BIN)/python -m workflows.chaos --json chaos.json --overhead
 
 # every job on a Flink cluster of this machine; needs Java 11 and Maven, and says what it lacks
 flink-test: $(READY)

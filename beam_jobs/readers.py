@@ -13,7 +13,7 @@ import numpy as np
 from beam_jobs import storage, tfrecord
 from beam_jobs.examples import FOUND, NO_FEATURE, NOT_BYTES, bytes_features
 from beam_jobs.lines import gather, line_documents
-from beam_jobs.records import DeadLetter, Documents, documents_of, split_long, whole_documents
+from beam_jobs.records import UNREADABLE, DeadLetter, Documents, documents_of, split_long, whole_documents
 from beam_jobs.units import Plan, ReadConfig, Source, Unit
 from shammie.files import is_local
 from shammie.inflate import GZIP_MAGIC, MOST_RATIO, is_bomb
@@ -48,7 +48,7 @@ def read_unit(plan: Plan, unit: Unit, config: ReadConfig) -> Iterator[Item]:
 
 
 def _damaged(source: Source, offset: int, error: Exception) -> DeadLetter:
-    reason = str(error) if isinstance(error, DamagedSourceError) else f"cannot be read: {_short(error)}"
+    reason = str(error) if isinstance(error, DamagedSourceError) else f"{UNREADABLE}: {_short(error)}"
     return DeadLetter(source.name, offset, reason, whole_source=True)
 
 
@@ -211,6 +211,8 @@ def _parquet(file: IO[bytes], source: Source, unit: Unit, config: ReadConfig) ->
                 documents = whole_documents(text, bounds - bounds[0], source=unit.first, offsets=rows)
                 yield split_long(documents, config.max_example_bytes)
     except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:  # the file system's; Arrow's own have no number
+            raise
         raise DamagedSourceError(f"corrupt Parquet: {_short(error)}") from error
 
 

@@ -28,6 +28,9 @@ class Documents(NamedTuple):
     last: np.ndarray
 
 
+UNREADABLE = "cannot be read"  # begins the reason of a source that the file system did not give: it may next time
+
+
 @dataclass(frozen=True)
 class DeadLetter:
     """A record that could not be used, or, where `whole_source`, the rest of a source from an offset on."""

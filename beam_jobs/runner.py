@@ -15,9 +15,10 @@ from importlib import import_module
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
-from apache_beam.runners.runner import PipelineRunner
+from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from beam_jobs.quiet import quiet_workers
+from beam_jobs.worker_processes import run_with_processes
 from shammie.arguments import Parser
 from shammie.errors import UserError, one_line, unknown
 from shammie.files import exists, join, read_bytes, remove, write_bytes
@@ -132,7 +133,7 @@ def run_pipeline(
         The counters: name to count.
 
     Raises:
-        UserError: a worker stopped for a reason that a person can mend (see `for_the_driver`).
+        UserError: a worker stopped for a reason that a person can mend (see `for_the_driver`), or was killed.
         KeyboardInterrupt: a person stopped it; Beam wraps that where it hits an element's work.
     """
     options = pipeline_options(flags)
@@ -146,10 +147,15 @@ def run_pipeline(
     if note:
         remove(note)
     own_processes = options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+
+    def run() -> PipelineResult:
+        result = pipeline.run()
+        result.wait_until_finish()
+        return result
+
     try:
         with quiet_workers(own_processes=own_processes):
-            result = pipeline.run()
-            result.wait_until_finish()
+            result = run_with_processes(run) if own_processes else run()
     except Exception as error:
         problem = _problem_of(error, note)
         if problem:

@@ -21,7 +21,7 @@ from models.rest_em.records import Record, read_records, to_lines
 from seqio_tasks import layout
 from shammie import lock
 from shammie.errors import UserError
-from shammie.files import canonical_json, digest, join
+from shammie.files import canonical_json, digest, is_leftover, join, remove_leftovers
 
 MANIFEST = "manifest.json"
 DEAD_LETTERS = "dead_letters.jsonl"
@@ -57,7 +57,7 @@ class Shards:
             UserError: the folder holds another job's files, or files that are no job's.
         """
         wanted = {"config": _as_read(config), "digest": digest(dict(config))}
-        names = [name for name in storage.list_directory(self.output) if name != lock.LOCK]
+        names = [n for n in storage.list_directory(self.output) if n != lock.LOCK and not is_leftover(n)]
         there = storage.read_json_or_none(join(self.work, "plan.json")) or manifest_or_none(self.output)
         if there is not None and overwrite:
             for name in names:
@@ -66,7 +66,7 @@ class Shards:
             there = None
         elif there is not None and there["digest"] != wanted["digest"]:
             raise other_job(self.output, there["config"], wanted["config"])
-        elif there is None and names:
+        elif there is None and names not in ([], [WORK]):  # a kill may leave the work folder without a plan
             raise UserError(f"{self.output} is not empty and holds no work of this job", "choose another --output")
         if there is None:
             storage.make_directory(self.work)
@@ -159,6 +159,7 @@ class Shards:
         manifest = {"config": config, "digest": digest(config), "shards": shards, "counters": counters}
         storage.write_json(join(self.output, MANIFEST), manifest)
         storage.remove(self.work)
+        remove_leftovers(self.output)
         return manifest
 
     def _report_path(self, number: int) -> str:

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from beam_jobs import storage
-from beam_jobs.records import DeadLetter
+from beam_jobs.records import UNREADABLE, DeadLetter
 from beam_jobs.sorted_runs import SortedRun, are_whole
 from beam_jobs.units import Plan
 from seqio_tasks.layout import work_name
@@ -70,9 +70,15 @@ class Work:
         return f"{unit:06d}"
 
     def unit_report(self, unit: int) -> dict[str, Any] | None:
-        """A finished unit's report; None where it must be done, for whatever reason."""
+        """A finished unit's report; None where it must be done, for whatever reason.
+
+        One whose input could not be read is tried again: the file system may have mended, and what is missing from it
+        is lost otherwise.
+        """
         report = storage.read_json_or_none(join(self.units, f"{self.unit_name(unit)}.json"))
-        if report is None or not are_whole(self.units, sorted_runs(report)):
+        if report is None or any(reason.startswith(UNREADABLE) for _, reason in report["stats"]["damaged"]):
+            return None
+        if not are_whole(self.units, sorted_runs(report)):
             return None
         return report
 

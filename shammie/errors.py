@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -10,7 +11,7 @@ from shammie import logs
 from shammie.secrets import without_secrets
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
+EXIT_INTERRUPTED = 128 + signal.SIGINT
 MOST_CHARACTERS = 1500  # of a problem or a cure; files from outside may hold names of any length
 
 
@@ -38,6 +39,18 @@ def _written(char: str) -> str:
     return " " if char.isspace() else char.encode("unicode_escape").decode()
 
 
+class Stopped(KeyboardInterrupt):
+    """Work that a signal has stopped at a point that it goes on from when it is started again.
+
+    Args:
+        number: the signal's.
+    """
+
+    def __init__(self, number: int = signal.SIGINT) -> None:
+        self.number = number
+        super().__init__(number)
+
+
 def unknown(kind: str, name: str, known: Iterable[str], cure: str = "") -> UserError:
     """The error for a name that is not one of the known ones: it lists the nearest, or all of them.
 
@@ -60,6 +73,7 @@ _CURES = {
     errno.ENOSPC: "the disk is full: free some room and run the same command again, finished work is kept",
     errno.EDQUOT: "the disk quota is used up: free some room and run the same command again, finished work is kept",
     errno.EFBIG: "the file grew over the limit of this disk or user (ulimit -f): raise it, or choose another place",
+    errno.EIO: "the disk failed to read or write it: run the same command again, finished work is kept",
     errno.EACCES: "no permission: check the file's owner and mode",
     errno.EPERM: "no permission: check the file's owner and mode",
     errno.ENOENT: "it does not exist: check the path",
@@ -89,14 +103,17 @@ def run_for_people(main: Callable[[], int | None], *, debug: bool = False, progr
         program: the name that starts the line.
 
     Returns:
-        0, main's own code, 2 for any error, 130 when interrupted.
+        0, main's own code, 2 for any error, and as shells have it 128 + the signal's number when one stopped it:
+        130 for Ctrl-C, 143 for SIGTERM. Either of these two says that the same command resumes.
     """
     logs.set_for_command(debug=debug)
     try:
         return main() or 0
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted; the same command resumes", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, Stopped) else signal.SIGINT
+        how = "interrupted" if number == signal.SIGINT else f"stopped by {signal.Signals(number).name}"
+        print(f"{program}: {how}; the same command resumes", file=sys.stderr)
+        return 128 + number
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_USER_ERROR

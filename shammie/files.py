@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 CHUNK_BYTES = 1 << 20
+_BESIDE = re.compile(r"\.tmp-[0-9a-f]{8}$")  # ends the other name of a file that is being written
 
 
 def is_local(path: str | os.PathLike[str]) -> bool:
@@ -111,6 +113,36 @@ def remove(path: str | os.PathLike[str]) -> None:
     else:
         filesystem, inner = _remote(path)
         filesystem.rm(inner, recursive=True)
+
+
+def move(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Gives a file or a directory another name on its own file system; nothing may be there yet."""
+    source, target = os.fspath(source), os.fspath(target)
+    if is_local(source):
+        os.rename(source, target)
+    else:
+        filesystem, inner = _remote(source)
+        filesystem.mv(inner, _remote(target)[1], recursive=True)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file's name is one under which `writing` writes: where its writer is dead, what that left."""
+    return bool(_BESIDE.search(name))
+
+
+def remove_leftovers(directory: str | os.PathLike[str], *, below: bool = False) -> None:
+    """Removes what killed writers left in a local directory, which is held, so that none writes there now.
+
+    Args:
+        directory: where; nothing happens where it is remote: other files than those that appeared whole may not be
+            seen there at all.
+        below: look into the directories in it too.
+    """
+    if not is_local(directory):
+        return
+    for path in Path(directory).rglob("*") if below else Path(directory).glob("*"):
+        if is_leftover(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def open_read(path: str | os.PathLike[str]) -> IO[bytes]:

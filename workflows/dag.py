@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from shammie import files
 from shammie.errors import UserError, unknown
 from shammie.lock import holding, host
 from workflows import dag_store, provenance
@@ -70,6 +71,7 @@ def run(
             raise unknown("step", only, sorted({step.name for step in every}))
     dag_store.claim(out, owner)
     with holding(out, option="--out", if_dead="add --take-over", take_over=take_over):
+        files.remove_leftovers(out)
         before()
         return _Driver(out, strict, tell).make_all(targets)
 
@@ -102,12 +104,12 @@ class _Driver:
             return
         for given in inputs.values():
             self.make(given)
-        started = time.time()
+        started = time.monotonic()
         self.tell(step, "running", 0.0)
         try:
             record = self._run(step, inputs)
         except BaseException:
-            self.tell(step, "failed", time.time() - started)
+            self.tell(step, "failed", time.monotonic() - started)
             raise
         self._finish(step, record, ran=True, seconds=record["seconds"])
 

@@ -42,7 +42,7 @@ def claim(out: str, owner: str) -> None:
         if holds.get("owner") != owner:
             raise UserError(f"{out} holds a run of {holds.get('owner')}, not of {owner}", "choose another --out")
         return
-    strangers = [name for name in files.list_directory(out) if name not in _ALWAYS_WELCOME]
+    strangers = [n for n in files.list_directory(out) if n not in _ALWAYS_WELCOME and not files.is_leftover(n)]
     if strangers:
         raise UserError(f"{out} holds files that are not shammie's, such as {strangers[0]}", "choose another --out")
     files.make_directory(out)
@@ -82,6 +82,8 @@ def damage(out: str, step: Step) -> str:
         return "its step.json is missing or broken"
     sizes = files.file_sizes(directory)
     for name, about in record["outputs"].items():
+        if not isinstance(about, dict) or not {"bytes", "sha256"} <= set(about):
+            return "its step.json is missing or broken"
         if name not in sizes:
             return f"its output {name} is missing"
         if sizes[name] != about["bytes"]:
@@ -113,6 +115,7 @@ def begin(out: str, step: Step) -> str:
         files.remove(final)
     files.make_directory(partial)
     files.remove(files.join(partial, RECORD))
+    files.remove_leftovers(partial, below=True)  # of the killed try: they would be taken for outputs
     return partial
 
 
@@ -175,6 +178,6 @@ def _has_outputs(record: dict[str, Any]) -> bool:
 def _read_object(path: str) -> dict[str, Any]:
     try:
         value = files.read_json(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

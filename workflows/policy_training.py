@@ -25,7 +25,7 @@ from models.training import averaged, schedule_of
 from models.training.policy_gradient import flat_groups
 from shammie import files, lock
 from shammie.configs import plain
-from shammie.errors import UserError
+from shammie.errors import Stopped, UserError
 from shammie.progress import Progress
 from workflows.policy_rewards import Reward
 from workflows.policy_samples import Mix, Samples, draw_samples, row_length
@@ -102,7 +102,7 @@ def train_policy(
         stack.enter_context(lock.holding(work, if_dead=f"remove {files.join(work, lock.LOCK)}"))
         checkpoints = Checkpoints(work, identity, keep=1)
         stack.callback(checkpoints.close)
-        step = checkpoints.latest() or 0
+        step = checkpoints.take_up() or 0
         if step:
             checkpoints.check(step)
         log = MetricLog(work, step)
@@ -167,7 +167,7 @@ class _Run:
                 progress.to(done, f"reward {row['reward']:.3f}, KL {row['kl']:.3f}, {best}")
                 if stop.requested and done < config.iterations:
                     print(f"{self._what}: stopped after iteration {done}, saved in {self._out}", file=sys.stderr)
-                    raise KeyboardInterrupt
+                    raise Stopped(stop.number)
         rows = [{name: value for name, value in row.items() if name != "seconds"} for row in self._log.rows]
         best = self._best()
         return {

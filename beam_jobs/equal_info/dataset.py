@@ -10,7 +10,7 @@ from beam_jobs.units import Plan
 from beam_jobs.work import Work, changed_input
 from seqio_tasks import layout
 from shammie.errors import UserError
-from shammie.files import digest, join
+from shammie.files import digest, is_leftover, join
 from shammie.lock import LOCK
 
 SEQIO_CACHE_FORMAT = "0.0.20"  # from 0.0.0 on SeqIO takes the dtypes of info.json as they are
@@ -152,8 +152,7 @@ def finish(output: str) -> None:
     ]
     storage.write_bytes(join(output, layout.CARD), card(splits).encode())
     names = storage.list_directory(output)
-    for name in names:
-        if ".tmp-" in name:
-            storage.remove(join(output, name))  # a killed run leaves what it was writing
+    for name in filter(is_leftover, names):  # a killed run leaves what it was writing
+        storage.remove(join(output, name))
     if not set(layout.unfinished(names)) - set(finished):
         storage.write_bytes(join(output, layout.COMPLETED), b"")

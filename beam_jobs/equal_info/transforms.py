@@ -14,7 +14,7 @@ from beam_jobs.ahead import Threads
 from beam_jobs.equal_info.encode import COUNTED, Encoded, FixedSize, Layout, serialise, whole
 from beam_jobs.ordering import source_key
 from beam_jobs.readers import read_unit
-from beam_jobs.records import DeadLetter, without_empty
+from beam_jobs.records import UNREADABLE, DeadLetter, without_empty
 from beam_jobs.runner import for_the_driver
 from beam_jobs.shards import write_shard
 from beam_jobs.sorted_runs import SortedRun, append_run
@@ -231,9 +231,11 @@ def check_bad_records(stats: list[dict[str, Any]], *, max_bad_share: float, max_
     if len(damaged) > max_bad_sources:
         source, reason = damaged[0]
         more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+        again = all(reason.startswith(UNREADABLE) for _, reason in damaged)
+        cure = "run the same command again to read it again" if again else "mend it and --overwrite"
         raise UserError(
             f"input {source}: {reason}{more}",
-            f"mend it and --overwrite, or go on with what could be read by --max_bad_sources={len(damaged)}",
+            f"{cure}, or go on with what could be read by --max_bad_sources={len(damaged)}",
         )
     bad = sum(sum(unit["dead_letters"].values()) for unit in stats) - len(damaged)
     good = sum(unit.get("documents", 0) + unit.get("empty_documents", 0) for unit in stats)

@@ -22,6 +22,7 @@ from beam_jobs.sweep.planning import check_room, costs_of, todo_of
 from beam_jobs.sweep.results import Outlook, outlook, read_cells
 from beam_jobs.sweep.store import DeadLetter, Group, Store
 from beam_jobs.sweep.transforms import RunGroups
+from shammie import files
 from shammie.errors import UserError
 from shammie.processors import processors
 from shammie.progress import Progress
@@ -95,6 +96,7 @@ def run_sweep(
     check_room(into.folder, loaded, todo_of(loaded, cells, state).groups)
     into.make()
     with held(into.folder):
+        files.remove_leftovers(into.folder, below=True)
         state = into.scan(state)
         todo = todo_of(loaded, cells, state)
         if todo.new:

@@ -1,3 +1,4 @@
+import errno
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 from apache_beam.testing.test_pipeline import TestPipeline as BeamsTestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
+from beam_jobs import readers
 from beam_jobs.equal_info import estimate as estimate_module
 from beam_jobs.equal_info import transforms
 from beam_jobs.equal_info.estimate import estimate
@@ -186,6 +188,27 @@ def test_damaged_work_is_done_again(job, text_file, monkeypatch, kit):
     (units / "000003.json").write_bytes(b"{")
     result = run(job(text_file))
     assert result.counters["units_done"] == 3
+    assert kit.hashes(result.output) == expected
+
+
+def test_input_that_cannot_be_read_is_read_again_by_the_next_run(job, text_file, monkeypatch, kit):
+    expected = kit.hashes(run(job(text_file, output="whole")).output)
+    real = readers.storage.read_into
+    reads = itertools.count()
+
+    def failing(file, view):
+        if file.name == str(text_file) and next(reads) == 9:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), file.name)
+        return real(file, view)
+
+    monkeypatch.setattr(readers.storage, "read_into", failing)
+    with pytest.raises(
+        UserError, match=r"input text.txt: cannot be read: Input/output error; run the same command again .*_sources=1"
+    ):
+        run(job(text_file))
+    result = run(job(text_file))
+    assert result.counters["units_done"] == 1
+    assert result.stats["damaged_sources"] == 0
     assert kit.hashes(result.output) == expected
 
 

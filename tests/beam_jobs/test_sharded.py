@@ -76,3 +76,14 @@ def test_overwrite_leaves_what_is_not_the_job_s(shards: Shards) -> None:
     assert shards.start({"seed": 1}, overwrite=True) is None
     assert shards.report(0) is None
     assert sorted(path.name for path in Path(shards.output).iterdir()) == ["_work", "notes.txt"]
+
+
+def test_a_kill_before_the_plan_is_there_leaves_a_folder_to_begin_in(tmp_path: Path) -> None:
+    (tmp_path / "_work").mkdir()
+    (tmp_path / "_work" / "plan.json.tmp-0123abcd").write_bytes(b'{"con')
+    shards = Shards(str(tmp_path), "samples", 1)
+    assert shards.start(CONFIG) is None
+    (tmp_path / f"{shards.shard_name(0)}.tmp-0123abcd").touch()
+    shards.write(0, [_sample(0)], {})
+    shards.finish(CONFIG)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [DEAD_LETTERS, "manifest.json", shards.shard_name(0)]

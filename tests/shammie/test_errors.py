@@ -1,8 +1,9 @@
 import errno
+import signal
 
 import pytest
 
-from shammie.errors import UserError, one_line, run_for_people, unknown
+from shammie.errors import Stopped, UserError, one_line, run_for_people, unknown
 
 
 def failing(error: BaseException) -> int:
@@ -20,6 +21,13 @@ def failing(error: BaseException) -> int:
         (FileNotFoundError(errno.ENOENT, "No such file", "a.txt"), 2, "shammie: a.txt: it does not exist"),
         (RuntimeError("two\nlines"), 2, "shammie: RuntimeError: two lines (--debug shows where)\n"),
         (MemoryError(), 2, "shammie: out of memory; use smaller units"),
+        (
+            OSError(errno.EIO, "Input/output error", "a"),
+            2,
+            "shammie: a: the disk failed to read or write it: run",
+        ),
+        (Stopped(signal.SIGTERM), 143, "shammie: stopped by SIGTERM; the same command resumes\n"),
+        (Stopped(), 130, "shammie: interrupted; the same command resumes\n"),
         (KeyboardInterrupt(), 130, "shammie: interrupted; the same command resumes\n"),
     ],
 )

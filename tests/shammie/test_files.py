@@ -71,3 +71,28 @@ def test_the_cache_is_where_it_is_told_to_be(own_cache: Path, monkeypatch: pytes
     (own_cache / "file").write_text("")
     monkeypatch.setenv("SHAMMIE_CACHE", str(own_cache / "file" / "below"))
     assert files.cache_directory().is_dir()
+
+
+def test_what_killed_writers_left_is_known_and_removed(tmp_path: Path) -> None:
+    with files.writing(tmp_path / "a.json") as file:
+        file.write(b"half")
+        (left,) = tmp_path.iterdir()
+        assert files.is_leftover(left.name)
+    below = tmp_path / "b"
+    below.mkdir()
+    for folder in (tmp_path, below):
+        (folder / "c.json.tmp-0123abcd").touch()
+        (folder / "mine.tmp-notes").touch()
+    files.remove_leftovers(tmp_path)
+    mine = ["b/mine.tmp-notes", "mine.tmp-notes"]
+    assert sorted(files.file_sizes(tmp_path)) == ["a.json", "b/c.json.tmp-0123abcd", *mine]
+    files.remove_leftovers(tmp_path, below=True)
+    assert sorted(files.file_sizes(tmp_path)) == ["a.json", *mine]
+    files.remove_leftovers(tmp_path / "none", below=True)
+
+
+def test_a_folder_moves(folder: str) -> None:
+    files.make_directory(files.join(folder, "a"))
+    files.write_bytes(files.join(folder, "a", "b.bin"), b"1")
+    files.move(files.join(folder, "a"), files.join(folder, "z"))
+    assert files.file_sizes(folder) == {"z/b.bin": 1}

@@ -79,7 +79,7 @@ def test_a_changed_source_names_the_file(tmp_path: Path) -> None:
     assert plan([step("3")], str(tmp_path))[0].why == "input text changed (b.txt)"
 
 
-@pytest.mark.parametrize("harm", ["remove", "shorten", "record", "garbage"])
+@pytest.mark.parametrize("harm", ["remove", "shorten", "record", "garbage", "[" * 100_000, '{"identity": "\xc3', ""])
 def test_damaged_output_has_not_happened(tmp_path: Path, harm: str) -> None:
     log: list[str] = []
     steps = pair(log)
@@ -91,7 +91,7 @@ def test_damaged_output_has_not_happened(tmp_path: Path, harm: str) -> None:
     elif harm == "record":
         (directory / "step.json").unlink()
     else:
-        (directory / "step.json").write_text('{"identity": ')
+        (directory / "step.json").write_text('{"identity": ' if harm == "garbage" else harm, encoding="latin-1")
     assert states(steps, tmp_path) == [("first", "cached", False), ("second", "missing", True)]
     run(steps, str(tmp_path))
     assert (directory / "out.txt").read_text() == "ab"
@@ -143,6 +143,42 @@ def test_a_kill_at_the_very_end_leaves_no_step(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.rglob("step.json")) != [], "the record was written, beside"
     assert load_records(str(tmp_path)) == []
     assert [one.ran for one in run(pair(log), str(tmp_path))] == [True, True]
+
+
+def test_what_a_killed_writer_left_is_no_output(tmp_path: Path) -> None:
+    def work(running: Running) -> None:
+        whole = Path(running.path("whole.txt"))
+        if not list(whole.parent.iterdir()):
+            Path(running.path("below")).mkdir()
+            for name in ("whole.txt.tmp-0123abcd", "below/a.json.tmp-89abcdef"):
+                Path(running.path(name)).write_text("half")
+            raise RuntimeError("killed")
+        whole.write_text("whole")
+
+    step = Step("s", work)
+    with pytest.raises(RuntimeError, match="killed"):
+        run([step], str(tmp_path))
+    (tmp_path / "config.gin.tmp-0123abcd").touch()
+    run([step], str(tmp_path))
+    assert list(load_records(str(tmp_path))[0]["outputs"]) == ["whole.txt"]
+    assert not (tmp_path / "config.gin.tmp-0123abcd").exists()
+
+
+def test_records_whose_outputs_are_none_have_not_happened(tmp_path: Path) -> None:
+    log: list[str] = []
+    (done, _) = run(pair(log), str(tmp_path))
+    record = Path(done.directory, "step.json")
+    value = json.loads(record.read_text())
+    for outputs in ([], {"out.txt": 7}, {"out.txt": {"bites": 1}}):
+        record.write_text(json.dumps({**value, "outputs": outputs}))
+        assert states(pair(log)[:1], tmp_path) == [("first", "missing", True)]
+    run(pair(log), str(tmp_path), only="first")
+    assert log == ["first", "second", "first"]
+
+
+def test_a_kill_while_the_folder_is_claimed_leaves_it_free(tmp_path: Path) -> None:
+    (tmp_path / ".shammie.tmp-0123abcd").touch()
+    assert run(pair([]), str(tmp_path))
 
 
 def test_counters_of_any_kind_do_not_fail_a_step(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def trained_state(
     if t5x:
         return exchange.read(t5x, compute.places[0])
     assert run is not None
-    checkpoints = Checkpoints(run, {}, config.keep)
+    checkpoints = Checkpoints(run, {}, config.keep, reading=True)
     try:
         step = checkpoints.latest()
         if step is None:

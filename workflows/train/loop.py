@@ -13,7 +13,7 @@ import numpy as np
 
 from models.training import TrainState, averaged, schedule_of
 from shammie import files, lock
-from shammie.errors import UserError
+from shammie.errors import Stopped, UserError
 from shammie.progress import Progress
 from workflows.train import exchange
 from workflows.train.ahead import Ahead
@@ -67,7 +67,7 @@ def train_job(
         NotFinite: the loss is no longer finite.
         UserError: devices, the state to start from or an earlier run in `out` do not fit the config, or there is
             nothing to evaluate on.
-        KeyboardInterrupt: the run was asked to stop; it is saved, and resumes when called again.
+        shammie.errors.Stopped: the run was asked to stop; it is saved, and resumes when called again.
     """
     config, hosts, first_process = job.config, jax.process_count(), jax.process_index() == 0
     mesh = make_mesh(*check_devices(config, devices=jax.device_count(), hosts=hosts))
@@ -78,9 +78,10 @@ def train_job(
     with ExitStack() as stack:
         if first_process:
             stack.enter_context(lock.holding(out, if_dead=f"remove {files.join(out, lock.LOCK)}"))
+            files.remove_leftovers(out)
         checkpoints = Checkpoints(out, config.identity(**job.hashes), config.keep)
         stack.callback(checkpoints.close)
-        step = checkpoints.latest() or 0
+        step = checkpoints.take_up() or 0
         if step:
             checkpoints.check(step)
         compute = compute_of(job.objective, config, mesh, job.resident)
@@ -188,7 +189,7 @@ class _Run:
                     self._save(state, gathered, step)
                     self.checkpoints.close()
                     print(f"{self.what}: stopped after step {step}, saved in {self.out}", file=sys.stderr)
-                    raise KeyboardInterrupt
+                    raise Stopped(stop.number)
         return state, step
 
     def _due(self, step: int, every: int) -> bool:

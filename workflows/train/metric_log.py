@@ -2,11 +2,12 @@
 
 import json
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from shammie import files
-from shammie.errors import UserError
+from shammie.errors import UserError, one_line
 
 ROWS, EVENTS = "metrics.jsonl", "tensorboard"
 Row = dict[str, Any]
@@ -42,27 +43,42 @@ class MetricLog:
         """Adds the row of a step; it is on disk when this returns."""
         self.rows.append(row)
         if self._file:
-            self._file.write(_line(row))
-            self._file.flush()
-        if self._events:
-            for name, value in row.items():
-                if name != "step" and isinstance(value, int | float):
-                    self._events.add_scalar(name, value, row["step"])
+            with files.naming(self._path):
+                self._file.write(_line(row))
+                self._file.flush()
+        numbers = {name: value for name, value in row.items() if name != "step" and isinstance(value, int | float)}
+        for name, value in numbers.items():
+            self._to_events(lambda events, *scalar: events.add_scalar(*scalar), name, value, row["step"])
 
     def flush(self) -> None:
         """Makes event files, and remote rows, as long as they should be."""
-        if self._events:
-            self._events.flush()
+        self._to_events(lambda events: events.flush())
         if not self._local:
             self._write_whole()
 
     def close(self) -> None:
         """Flushes and closes."""
         self.flush()
+        self._to_events(lambda events: events.close())
         if self._file:
-            self._file.close()
-        if self._events:
-            self._events.close()
+            with files.naming(self._path):  # what a full disk did not take is written once more
+                self._file.close()
+
+    def _to_events(self, do: Callable[..., Any], *given: Any) -> None:
+        """Event files are given up where they cannot be written: the rows are what counts.
+
+        Their thread dies of a full disk, and whoever adds to its queue then would wait for ever, also at the exit.
+        """
+        if not self._events:
+            return
+        writer = self._events.file_writer.event_writer
+        try:
+            if not writer._worker.is_alive():
+                raise OSError("their writer has died")
+            do(self._events, *given)
+        except OSError as error:
+            writer._closed, self._events = True, None
+            print(f"{self._path}: goes on without event files beside it ({one_line(error)})", file=sys.stderr)
 
     def _write_whole(self) -> None:
         files.write_bytes(self._path, b"".join(map(_line, self.rows)))

@@ -11,9 +11,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stop:
-    """Whether this process was asked to stop."""
+    """Whether this process was asked to stop, and by which signal."""
 
     requested = False
+    number: int = signal.SIGINT
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def stop_signals() -> Iterator[Stop]:
             signal.signal(one, handler)
 
     def ask(number: int, frame: FrameType | None) -> None:
-        stop.requested = True
+        stop.requested, stop.number = True, number
         put_back()
 
     for one in SIGNALS:

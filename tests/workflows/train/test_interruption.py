@@ -71,11 +71,11 @@ def test_killed_then_stopped_then_resumed_is_unbroken(kit, toy, tmp_path: Path, 
     wait_for(lambda: stopped.poll() is not None or whole_checkpoints(broken)[-1] > before)
     stopped.send_signal(signal.SIGTERM)
     _, told = stopped.communicate()
-    assert stopped.returncode == 130, told
+    assert stopped.returncode == 143, told
     last = whole_checkpoints(broken)[-1]
     assert before < last < STEPS
     assert f"train: stopped after step {last}, saved in {broken}" in told
-    assert told.splitlines()[-1] == "workflows.train: interrupted; the same command resumes"
+    assert told.splitlines()[-1] == "workflows.train: stopped by SIGTERM; the same command resumes"
     (broken / "checkpoints" / "99.orbax-checkpoint-tmp").mkdir()  # what a kill during a save leaves
 
     config = config_of(bindings)

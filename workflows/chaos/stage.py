@@ -1,0 +1,109 @@
+"""Where scenarios take place: clean runs are made once a job, faults in folders of their own, and the job resumed."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workflows.chaos import subjects
+from workflows.chaos.processes import Ended, Process, run
+from workflows.chaos.row import Fault, Row, judged
+from workflows.chaos.subject import Clean, Subject, files_of
+
+PROCESSES_MB = 30
+RESUMES = 3  # a fault that stops a job for good would otherwise be resumed for ever
+MAKE: dict[str, Callable[[Path], Subject]] = {
+    "encode": subjects.encode,
+    "processes": lambda folder: subjects.encode(folder, megabytes=PROCESSES_MB, flags=PROCESSES, at_once=2),
+    "sweep": subjects.sweep,
+    "dag": subjects.dag,
+    "trainer": subjects.trainer,
+}
+PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
+
+
+@dataclass
+class Stage:
+    """A folder for the suite, and what it knows by now.
+
+    Attributes:
+        folder: where all of it lies.
+        interval: seconds between two preemptions of the trainer.
+        long: seconds that the job lasts by which the cost of a resume is measured.
+        keep: leave each scenario's folder, for a look.
+    """
+
+    folder: Path
+    interval: float = 30.0
+    long: float = 60.0
+    keep: bool = False
+    _subjects: dict[str, Subject] = field(default_factory=dict)
+    _clean: dict[str, Clean] = field(default_factory=dict)
+    _count: int = 0
+
+    def subject(self, name: str) -> Subject:
+        """The job of that name in `MAKE`."""
+        if name not in self._subjects:
+            self._subjects[name] = MAKE[name](self.folder)
+        return self._subjects[name]
+
+    def clean(self, subject: Subject, runs: int = 2) -> Clean:
+        """A job's clean run: of several, which must be equal, the quickest.
+
+        Args:
+            subject: the job.
+            runs: how many; one will do where the same job of another size has had more.
+
+        Raises:
+            RuntimeError: a run fails, or the two differ: then no comparison means anything.
+        """
+        if subject.name not in self._clean:
+            first, *others = (self._run_clean(subject) for _ in range(runs))
+            for other in others:
+                names = {*first.outputs, *other.outputs}
+                differing = sorted(name for name in names if first.outputs.get(name) != other.outputs.get(name))
+                if differing:
+                    raise RuntimeError(f"two clean runs of {subject.name} differ: {differing[:3]}")
+            self._clean[subject.name] = min((first, *others), key=lambda run: run.seconds)
+        return self._clean[subject.name]
+
+    def _run_clean(self, subject: Subject) -> Clean:
+        out = self.new_folder()
+        ended = run(subject.words(out))
+        if ended.code:
+            raise RuntimeError(f"a clean run of {subject.name} fails: {ended.told}")
+        found = Clean(ended.seconds, subject.kept(out), subject.outputs(out), subject.records(out), files_of(out))
+        self.forget(out)
+        return found
+
+    def new_folder(self) -> Path:
+        """The path of a folder that is not there yet."""
+        self._count += 1
+        return self.folder / f"out{self._count:03d}"
+
+    def forget(self, out: Path) -> None:
+        """Removes a scenario's folder, unless all are kept."""
+        if not self.keep:
+            shutil.rmtree(out, ignore_errors=True)
+
+    def at_risk(self, subject: Subject, out: Path) -> float:
+        """The most work, as a share of the whole, that a process which died in this folder had begun and not kept."""
+        parts = self.clean(subject).parts
+        return max(0, min(subject.at_once, parts - subject.kept(out))) / parts
+
+    def resumed(self, subject: Subject, out: Path, fault: Fault) -> Row:
+        """Runs the same command until it ends well, and judges what is there then."""
+        ends: list[Ended] = []
+        while len(ends) < RESUMES and (not ends or ends[-1].code):
+            ends.append(Process(subject.words(out)).end())
+        row = judged(subject, self.clean(subject), out, fault, ends)
+        self.forget(out)
+        return row
+
+
+def telling(ended: Ended, *words: str, code: int = 2) -> str:
+    """What is wrong with a command's end: another code, or a last line without these words; "" for nothing."""
+    if ended.code != code:
+        return f"ended with {ended.exit} instead of {code}: {ended.told}"
+    missing = [word for word in words if word not in ended.told]
+    return f"its error does not say {missing[0]!r}: {ended.told}" if missing else ""
