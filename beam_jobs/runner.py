@@ -11,17 +11,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 import apache_beam as beam
+from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
+from beam_jobs import storage
 from beam_jobs.quiet import quiet_workers
 from beam_jobs.worker_processes import run_with_processes
+from shammie import files
 from shammie.arguments import Parser
 from shammie.errors import UserError, one_line, unknown
-from shammie.files import exists, join, read_bytes, remove, write_bytes
+from shammie.files import is_local, join, read_bytes
 
 IN_PROCESS = ("directrunner", "direct", "fnapirunner", "fnapi", "")  # Beam takes short and lower-case names too
 # built from two names, so that the source lines within a stack trace do not match
@@ -145,7 +149,7 @@ def run_pipeline(
     build(pipeline)
     note = join(folder, ERROR_FILE) if folder else ""
     if note:
-        remove(note)
+        _files_of(note).remove(note)
     own_processes = options.view_as(DirectOptions).direct_running_mode == "multi_processing"
 
     def run() -> PipelineResult:
@@ -171,10 +175,19 @@ def _problem_of(error: Exception, note: str) -> str:
     """What a worker said for people, from the error's text or else its note; "" where it said nothing."""
     marked = _MARKED.search(str(error))
     said = marked.group(1) if marked else ""
-    if note and exists(note):
-        said = said or read_bytes(note).decode()
-        remove(note)
+    if note and _files_of(note).exists(note):
+        said = said or _files_of(note).read_bytes(note).decode()
+        _files_of(note).remove(note)
     return " ".join(said.split())
+
+
+def _files_of(path: str) -> Any:
+    """What reads and writes there: Beam's file systems where they know the scheme, as Dataflow's workers have it."""
+    if not is_local(path):
+        with suppress(ValueError):
+            FileSystems.get_filesystem(path)
+            return storage
+    return files
 
 
 def _interrupted(error: BaseException | None) -> bool:
@@ -214,5 +227,6 @@ def for_the_driver(folder: str = "") -> Iterator[None]:
         line = one_line(error)
         if folder:
             with suppress(OSError):  # such as a full disk, which may be what it is about
-                write_bytes(join(folder, ERROR_FILE), line.encode())
+                note = join(folder, ERROR_FILE)
+                _files_of(note).write_bytes(note, line.encode())
         raise RuntimeError(_OPEN + line + _CLOSE) from error

@@ -19,6 +19,14 @@ AUDIT = "audit"  # the experiment of an endpoint
 
 
 def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares `plan`."""
+    from workflows import plan_estimate
+
+    _add_shared_arguments(parser)
+    plan_estimate.add_arguments(parser)
+
+
+def _add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what `plan` and `run` share."""
     parser.usage = f"{parser.prog} SYSTEM [options] [--gin.NAME=VALUE …] [-- Beam flags]"
     parser.add_argument("system", metavar="SYSTEM", help="the system's name, as in shammie list")
@@ -45,7 +53,7 @@ def add_plan_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares `run`."""
-    add_plan_arguments(parser)
+    _add_shared_arguments(parser)
     parser.add_argument("--only", metavar="STEP", help="this step and what it needs")
     parser.add_argument("--take-over", action="store_true", help="replace a dead driver on another host")
 
@@ -77,11 +85,19 @@ def _steps(arguments: argparse.Namespace) -> tuple[list[dag.Step], str]:
 
 
 def show_plan(arguments: argparse.Namespace) -> None:
-    """Prints each step's state, and why."""
+    """Prints each step's state, and why; or, with --estimate, what it takes."""
+    from workflows import plan_estimate
+
+    if not arguments.estimate:
+        plan_estimate.refuse_alone(arguments)
     steps, out = _steps(arguments)
+    planned = dag.plan(steps, out, strict=arguments.strict)
+    if arguments.estimate:
+        plan_estimate.show(arguments, planned, out)
+        return
     rows = [
         [row.step.directory_name, row.state, "run" if row.will_run else "", row.step.lasts, _remark(row)]
-        for row in dag.plan(steps, out, strict=arguments.strict)
+        for row in planned
     ]
     print(Table(out, ["step", "state", "will", "lasts", "why"], rows).render())
 

@@ -18,12 +18,12 @@ from models.lm.flops import forward_flops_per_token, training_flops_per_token
 from models.training import OptimizerConfig, initial_state, optimizer_of
 from shammie.arguments import Parser
 from shammie.errors import UserError, run_for_people
-from workflows import equal_info_paper, gin_config
+from workflows import cost_model, equal_info_paper, gin_config
+from workflows.cost_model import UTILISATION
 from workflows.train import TrainConfig
 
 PROGRAM = "workflows.costs"
-PEAK_FLOPS_PER_S = {"v4": 275e12, "v5e": 197e12}  # a chip, bfloat16: the vendor's public specifications
-UTILISATION = 0.4  # share of the peak; assumed
+PEAK_FLOPS_PER_S = {chip: cost_model.PEAK_FLOPS_PER_S[chip] for chip in ("v4", "v5e")}
 EXAMPLE_BYTES = 10_240  # of text in an example, of which M2 reads the first 512 tokens (section 3.1)
 CODEC_BYTES_PER_S = 237e6  # one core, `shammie bench codec`
 BEAM_SHARE = 0.69  # of that, within the job: `shammie bench pipeline`, text of 300 MB

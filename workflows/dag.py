@@ -5,6 +5,7 @@ of an output directory and what is guaranteed about it are in `workflows.dag_sto
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -123,10 +124,10 @@ class _Driver:
         directories = {word: self.done[given.identity].directory for word, given in inputs.items()}
         running = Running(step, directory, directories, self.out)
         source = provenance.source_hash(step.run, step.code)
-        git, started, clock = provenance.git_state(), time.time(), time.monotonic()
+        git, started, clock, before = provenance.git_state(), time.time(), time.monotonic(), _core_seconds()
         returned = step.run(running) or {}
         counters = running.counters | dict(returned)
-        seconds = time.monotonic() - clock
+        seconds, core_seconds = time.monotonic() - clock, _core_seconds() - before
         if step.validate:
             try:
                 step.validate(directory)
@@ -150,11 +151,17 @@ class _Driver:
             "started": _utc(started),
             "finished": _utc(time.time()),
             "seconds": round(seconds, 3),
+            "core_seconds": round(core_seconds, 3),
             "counters": _plain(counters),
             "outputs": dag_store.outputs_of(directory),
         }
         dag_store.commit(self.out, step, directory, record)
         return record
+
+
+def _core_seconds() -> float:
+    """User and system time of this process and of those that it started and that have ended."""
+    return sum(os.times()[:4])
 
 
 def _plain(value: Any) -> JSON:

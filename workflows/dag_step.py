@@ -5,12 +5,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shammie import files
 from shammie.errors import UserError
 from shammie.file_hashes import sha256_of_files
 from shammie.progress import Progress
+
+if TYPE_CHECKING:
+    from workflows.cost_model import Cost, Rates
 
 JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
 
@@ -84,6 +87,7 @@ class Step:
         lasts: how long it takes, in words, such as "2 minutes".
         code: modules or packages, besides the function's own module, whose source is recorded.
         outlook: how far it is and how long the rest takes, in words, given the output directory; reads only.
+        cost: what running it takes, from rates; None where nobody has said.
     """
 
     name: str
@@ -95,6 +99,7 @@ class Step:
     lasts: str = ""
     code: tuple[str, ...] = ()
     outlook: Callable[[str], str] | None = None
+    cost: "Callable[[Rates], Cost] | None" = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):

@@ -19,10 +19,19 @@ from shammie.progress import duration
 from workflows import equal_info_lm, equal_info_report, equal_info_steps, equal_info_table, peers
 from workflows.compare_codes import spec_of, specs_of
 from workflows.dag import Step
-from workflows.equal_info_common import LM_FLOPS_PER_S, LM_MEASURE_S, codes_step, corpus_step, m1_step
+from workflows.equal_info_common import (
+    LM_FLOPS_PER_S,
+    LM_MEASURE_S,
+    codes_step,
+    corpus_step,
+    lm_cost,
+    m1_step,
+    text_bytes,
+)
 from workflows.equal_info_methods import input_of
 from workflows.equal_info_table import TableSettings
 from workflows.language_models import LMSettings, settings_json
+from workflows.step_costs import dataset_cost
 from workflows.tokenizers import IN_BYTES, code_of, sentencepiece_of_method
 
 PEERS_S_PER_MB = 12  # what it lasted on 2 CPU cores, for the estimates of `shammie plan`
@@ -103,6 +112,7 @@ def steps(
         config={"code": code, "shards": chosen.shards},
         inputs={"corpus": corpus, "codes": codes},
         code=("beam_jobs", "models.equal_info.codec"),
+        cost=lambda rates: dataset_cost(rates, text_bytes(corpus, rates), chosen.shards),
     )
     readback = Step(
         "readback",
@@ -182,4 +192,5 @@ def _language_model(
             "models.lm",
             "models.training",
         ),
+        cost=lambda rates: lm_cost(rates, settings.lm, settings.lm.model, method),
     )

@@ -20,7 +20,7 @@ from shammie.errors import UserError
 from shammie.progress import duration
 from workflows import equal_info_paper, equal_info_probes, equal_info_table_report, equal_info_table_steps, peers
 from workflows.dag import Step
-from workflows.equal_info_common import LM_FLOPS_PER_S, LM_MEASURE_S, codes_step, corpus_step, m1_step
+from workflows.equal_info_common import LM_FLOPS_PER_S, LM_MEASURE_S, codes_step, corpus_step, lm_cost, m1_step
 from workflows.equal_info_methods import input_of, runs_m1, vocab_size_of
 from workflows.equal_info_probes import ProbeSettings
 from workflows.language_models import LMSettings, settings_json
@@ -247,6 +247,7 @@ class _Dag:
             inputs={"examples": self.examples(method, length)},
             lasts=duration(len(lm.learning_rates) * flops / LM_FLOPS_PER_S + LM_MEASURE_S),
             code=("workflows.language_models", "workflows.equal_info_held_out", "workflows.train", "models.lm"),
+            cost=lambda rates: lm_cost(rates, lm, size.model, method),
         )
         return {"method": method, "size": size.name, "seed": seed, "length": length}, step
 

@@ -20,8 +20,10 @@ from shammie.configs import plain
 from shammie.errors import UserError
 from shammie.progress import duration
 from workflows import rest_em_data, rest_em_report, rest_em_steps
+from workflows.cost_model import Cost, Rates
 from workflows.dag import Source, Step, source_of_files
 from workflows.rest_em_settings import PASS_AT_K_SAMPLING, Settings, Size, Tuning, Variant
+from workflows.step_costs import lm_samples, lm_training
 
 __all__ = ["Settings", "Size", "Tuning", "Variant", "steps"]
 
@@ -73,7 +75,9 @@ class _Chains:
         for size in reversed(self.settings.sizes):
             for seed in self.settings.seeds:
                 base = self._base(size, seed)
-                self._tell(size, seed, None, 0, {"model": base, "evaluate": self._evaluate(base, seed, whole=True)})
+                self._tell(
+                    size, seed, None, 0, {"model": base, "evaluate": self._evaluate(size, base, seed, whole=True)}
+                )
                 for variant in self.settings.variants:
                     self._chain(size, seed, variant, base)
         names = {
@@ -129,6 +133,7 @@ class _Chains:
             inputs=common,
             lasts=_training_lasts(size, s.base_tuning),
             code=TRAINS,
+            cost=lambda rates: self._training_cost(rates, size, s.base_tuning),
         )
 
     def _tuned(self, size: Size, tuning: Tuning) -> dict[str, Any]:
@@ -142,7 +147,7 @@ class _Chains:
             return  # nobody is larger
         model = base
         for iteration in range(1, variant.iterations + 1):
-            made = self._selection(variant, seed, iteration, model)
+            made = self._selection(size, variant, seed, iteration, model)
             tuned = Step(
                 "tune",
                 rest_em_steps.tune,
@@ -155,16 +160,17 @@ class _Chains:
                 },
                 lasts=_training_lasts(size, self.settings.tuning),
                 code=TRAINS,
+                cost=lambda rates: self._training_cost(rates, size, self.settings.tuning),
             )
             model = tuned
             last = iteration == variant.iterations
             if last or self.settings.eval_iterations:
-                made["evaluate"] = self._evaluate(tuned, seed, whole=last)
+                made["evaluate"] = self._evaluate(size, tuned, seed, whole=last)
             self._tell(size, seed, variant, iteration, {**made, "model": tuned})
             if largest and variant is self.settings.variants[0]:
                 self.last_selections[seed] = made["select"]
 
-    def _selection(self, variant: Variant, seed: int, iteration: int, model: Step) -> dict[str, Step]:
+    def _selection(self, size: Size, variant: Variant, seed: int, iteration: int, model: Step) -> dict[str, Step]:
         """The steps that decide what an M-step trains on."""
         longest = {"max_tokens": self.settings.tuning.length}
         config = {"cap": variant.cap, "seed": seed, "distinct": variant.distinct, "with_human": variant.with_human}
@@ -175,17 +181,17 @@ class _Chains:
             return {"select": self.last_selections[seed]}
         if variant.source == "human":
             return {"select": Step("select", rest_em_steps.select_human, config=longest, inputs=given)}
-        sample, grade = self._sampled(variant, seed, iteration, {"model": model})
+        sample, grade = self._sampled(size, variant, seed, iteration, {"model": model})
         inputs = {**given, "grade": grade}
         if variant.hint:
             hinted = {"model": model, "failed": grade}
-            inputs["grade_hinted"] = self._sampled(variant, seed, iteration, hinted, hint=variant.hint)[1]
+            inputs["grade_hinted"] = self._sampled(size, variant, seed, iteration, hinted, hint=variant.hint)[1]
         config |= longest
         select = Step("select", rest_em_steps.select, config=config, inputs=inputs, code=("models.rest_em",))
         return {"sample": sample, "grade": grade, "select": select}
 
     def _sampled(
-        self, variant: Variant, seed: int, iteration: int, inputs: dict[str, Step], **more: Any
+        self, size: Size, variant: Variant, seed: int, iteration: int, inputs: dict[str, Step], **more: Any
     ) -> tuple[Step, Step]:
         flags = self.beam_flags
         config = {
@@ -196,13 +202,15 @@ class _Chains:
             "iteration": iteration,
             **more,
         }
+        tokens = self._tokens(self.settings.train_problems, variant.all_samples)
         sample = Step(
             "sample",
             lambda running: rest_em_steps.sample(running, flags),
             config=config,
             inputs={"problems": self.problems, "codec": self.codec, **inputs},
-            lasts=duration(self._tokens(self.settings.train_problems, variant.all_samples) / SAMPLED_TOKENS_PER_S),
+            lasts=duration(tokens / SAMPLED_TOKENS_PER_S),
             code=SAMPLES,
+            cost=lambda rates: self._sampling_cost(rates, size, tokens),
         )
         grade = Step(
             "grade",
@@ -213,9 +221,10 @@ class _Chains:
         )
         return sample, grade
 
-    def _evaluate(self, model: Step, seed: int, *, whole: bool) -> Step:
+    def _evaluate(self, size: Size, model: Step, seed: int, *, whole: bool) -> Step:
         flags, s = self.beam_flags, self.settings
         drawn: Sampling = PASS_AT_K_SAMPLING
+        tokens = self._tokens(3 * s.test_problems, 1 + whole * s.eval_samples)
         return Step(
             "evaluate",
             lambda running: rest_em_steps.evaluate(running, flags),
@@ -227,9 +236,20 @@ class _Chains:
                 **VERIFIERS,
             },
             inputs={"problems": self.problems, "codec": self.codec, "model": model},
-            lasts=duration(self._tokens(3 * s.test_problems, 1 + whole * s.eval_samples) / SAMPLED_TOKENS_PER_S),
+            lasts=duration(tokens / SAMPLED_TOKENS_PER_S),
             code=(*SAMPLES, *JUDGES),
+            cost=lambda rates: self._sampling_cost(rates, size, tokens),
         )
+
+    def _training_cost(self, rates: Rates, size: Size, tuning: Tuning) -> Cost:
+        """All steps that a training may take; it ends before, where the held-out reward no longer rises."""
+        model = replace(size.model, vocab_size=self.settings.vocab_size)
+        tokens = tuning.steps * tuning.batch_size * tuning.length
+        return lm_training(rates, model, tuning.optimizer, tokens=tokens, length=tuning.length)
+
+    def _sampling_cost(self, rates: Rates, size: Size, tokens: float) -> Cost:
+        model = replace(size.model, vocab_size=self.settings.vocab_size)
+        return lm_samples(rates, model, tokens=tokens, length=self.settings.new_tokens)
 
     def _tokens(self, problems: int, samples: int) -> float:
         """About how many tokens so many samples have: half of what they may."""

@@ -17,6 +17,7 @@ from beam_jobs.sweep.store import lines_of, parquet_bytes
 from shammie import files
 from workflows.dag import Running, Source, Step
 from workflows.dag_step import shared_folder
+from workflows.step_costs import sweep_cost
 
 CELLS, DEAD_LETTERS, SHARED = "cells.parquet", "dead_letters.jsonl", "cells"
 
@@ -62,6 +63,7 @@ def sweep_step(
         code=(kind.partition(":")[0], *code),
         lasts=lasts,
         outlook=lambda out: str(outlook(shared_folder(out, SHARED), kind, configs)),
+        cost=lambda rates: sweep_cost(rates, SHARED, kind, configs),
     )
 
 

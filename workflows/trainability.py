@@ -13,12 +13,13 @@ The functions that the steps run are in `trainability_steps`, the settings in `t
 from collections.abc import Sequence
 from typing import Any
 
-from beam_jobs.trainability.zooming import Tiles, estimated_seconds, zoom_outlook
+from beam_jobs.trainability.zooming import Tiles, estimated_bytes, estimated_seconds, zoom_outlook
 from models.trainability.planes import Plane
 from models.trainability.zoom import Zoom
 from shammie.errors import UserError
 from shammie.progress import duration
 from workflows import trainability_report, trainability_steps
+from workflows.cost_model import Cost, declared
 from workflows.dag import Step
 from workflows.dag_step import shared_folder
 from workflows.trainability_settings import Look, Settings
@@ -77,6 +78,9 @@ def _zoom(plane: Plane, zoom: Zoom, flags: tuple[str, ...], *, name: str = "") -
         config=config,
         lasts=_lasts(estimated_seconds(zoom, plane)),
         outlook=outlook,
+        cost=lambda rates: (
+            declared(estimated_seconds(zoom, plane, cores=1)) + Cost(written_bytes=estimated_bytes(zoom))
+        ),
         code=ENGINE,
     )
 

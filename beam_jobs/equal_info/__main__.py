@@ -43,6 +43,7 @@ def parser() -> Parser:
     add(
         "--dry_run", action="store_true", help="estimate documents, tokens, bytes and time from a sample; write nothing"
     )
+    add("--scale", type=float, default=1.0, help="for --dry_run: take the input as so many times as large (default: 1)")
     add("--debug", action="store_true", help="show stack traces")
     return flags
 
@@ -87,9 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         own = [option for action in flags._actions for option in action.option_strings]
         pipeline_options(beam_flags, own)
         if arguments.dry_run:
-            from beam_jobs.equal_info.estimate import estimate
+            from beam_jobs.equal_info.estimate import estimate, workers_of
 
-            shown = estimate(config)
+            shown = estimate(config, scale=arguments.scale, workers=workers_of(beam_flags))
         else:
             from beam_jobs.equal_info.job import run, summary
 

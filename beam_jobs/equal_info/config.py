@@ -1,5 +1,6 @@
 """What the job is told, and what it says at the end."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +69,11 @@ class JobConfig:
             raise UserError(f"example_bytes={self.example_bytes} is below 2", "give 2 or more, or leave it out")
 
 
+def shards_of(size: float) -> int:
+    """The files that a job makes of so many bytes of sources, where nobody says."""
+    return max(1, math.ceil(size / BYTES_PER_SHARD))
+
+
 def dataset_config(config: JobConfig, plan: Plan, codec: AnyCodec) -> dict[str, Any]:
     """All that decides the bytes of a split, in plain JSON: no paths of this machine, no clocks, no workers."""
     return {
@@ -75,7 +81,7 @@ def dataset_config(config: JobConfig, plan: Plan, codec: AnyCodec) -> dict[str, 
         "job_version": JOB_VERSION,
         "split": config.split,
         "seed": config.seed,
-        "num_shards": config.num_shards or max(1, -(-plan.size // BYTES_PER_SHARD)),
+        "num_shards": config.num_shards or shards_of(plan.size),
         "output_format": config.output_format,
         "example_bytes": config.example_bytes,
         "group_documents": config.group_documents if config.example_bytes else None,

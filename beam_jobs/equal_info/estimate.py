@@ -1,71 +1,137 @@
-"""--dry_run: size and time of a job from a sample of its units, without writing anything."""
+"""--dry_run: what a job gives and takes, from samples of its input and from what starting it takes on this machine.
 
+The rates of `job_rates` are measured on the job's own input (`sample`); the start of the command, which depends on the
+number of workers, on a few lines, once a machine.
+"""
+
+import math
+import resource
+import subprocess
+import sys
+import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from beam_jobs.equal_info.config import JobConfig, dataset_config
-from beam_jobs.equal_info.encode import COUNTED
+from apache_beam.options.pipeline_options import DirectOptions
+
+from beam_jobs.equal_info.config import JobConfig
 from beam_jobs.equal_info.job import load_codec, plan_of
-from beam_jobs.equal_info.transforms import Encoder
-from beam_jobs.records import DeadLetter
-from beam_jobs.units import Plan, Unit
+from beam_jobs.equal_info.sample import sampled
+from beam_jobs.runner import pipeline_options
+from shammie.errors import UserError
+from shammie.measured import Numbers, measured
+from shammie.processors import processors
 
-SAMPLE_UNITS = 16
-SAMPLE_BYTES = 2 << 20
-SAMPLE_SECONDS = 10.0
-WRITING_SHARE = 1.4  # for reading the sorted runs and writing the shards, which a sample does not: on the safe side
+START = "equal_info_start"
+PACKAGES = ("apache-beam", "numba", "numpy")  # whose versions the rates of the job go by
+_FEW_LINES = b"a few lines\nthat a job is started on\n"
 
 
-def estimate(config: JobConfig) -> dict[str, Any]:
-    """What the job would give and take on one core of this machine.
+def estimate(
+    config: JobConfig,
+    *,
+    scale: float = 1.0,
+    workers: int = 1,
+    cores: int | None = None,
+    remeasure: bool = False,
+    start: Callable[[], Numbers] | None = None,
+) -> dict[str, Any]:
+    """What the job would give and take on this machine, as a command of its own; nothing of it is written.
+
+    Args:
+        config: the job.
+        scale: the input is taken to be so many times as large, in as many more documents.
+        workers: processes that work at a time.
+        cores: that they share; None: this machine's.
+        remeasure: measure what starting takes, though it is known.
+        start: what starting takes, instead (`measure_start`).
 
     Returns:
-        Numbers scaled from a sample: documents, text_bytes, targets_tokens, dead_letters, output_bytes, work_bytes
-        (the most that the work folder takes), seconds_one_core; besides units, shards and sample_share.
+        documents, text_bytes, examples, targets_tokens, end_ids, continuations, dead_letters, output_bytes, work_bytes
+        (of the work folder, which goes at the end), core_seconds (user and system, all processes) and of it
+        start_core_seconds and merge_core_seconds (what runs and shards cost each other), seconds (by the clock, on an
+        idle machine); units, shards, sources, workers, scale, sample_share.
+
+    Raises:
+        UserError: scale or workers is no number above 0; bad input or codec.
     """
-    (codec, _), plan = load_codec(config.codec), plan_of(config)
-    settings = dataset_config(config, plan, codec)
-    every = max(1, len(plan.units) // SAMPLE_UNITS)
-    units = [_shortened(plan, unit) for unit in plan.units[::every][:SAMPLE_UNITS]]
-    encoder = Encoder(replace(plan, units=tuple(units)), settings, codec, 1)
-    if units:  # the first call loads compiled code
-        for item in encoder.items(0):
-            if not isinstance(item, DeadLetter):
-                encoder.serialise(*encoder.encode(item))
-            break
-    counted = dict.fromkeys((*COUNTED, "dead_letters", "output_bytes"), 0)
-    seen, started = 0, time.monotonic()
-    for number, unit in enumerate(units):
-        for item in encoder.items(number):
-            if isinstance(item, DeadLetter):
-                counted["dead_letters"] += 1
-                continue
-            encoded = encoder.serialise(*encoder.encode(item))
-            for name in COUNTED:
-                counted[name] += encoded.stats[name]
-            counted["output_bytes"] += len(encoded.data)
-        seen += unit.size
-        if time.monotonic() - started > SAMPLE_SECONDS:
-            break
-    seconds = time.monotonic() - started
-    scale = plan.size / max(1, seen)
-    scaled = {name: round(count * scale) for name, count in counted.items()}
+    for name, value in (("scale", scale), ("workers", workers), ("cores", cores or 1)):
+        if not 0 < value < math.inf:
+            raise UserError(f"--{name}={value} is no number above 0", "give one, such as 1")
+    codec, artefact = load_codec(config.codec)
+    plan = plan_of(config)
+    rates, seen = sampled(config, plan, codec, artefact)
+    size = plan.size * scale
+    told = rates.forecast(size, config.num_shards)
+    begun = start() if start else measured(START, measure_start, packages=PACKAGES, again=remeasure)
+    shared = cores or processors()
+    began = start_of(begun, workers, shared)
+    seconds = began["seconds"] + told["core_seconds"] / min(workers * rates.busy, shared)
     return {
-        **scaled,
-        "work_bytes": scaled["output_bytes"],
-        "seconds_one_core": round(seconds * scale * WRITING_SHARE, 1),
-        "units": len(plan.units),
-        "shards": settings["num_shards"],
+        **told,
+        "core_seconds": round(told["core_seconds"] + began["core_seconds"], 2),
+        "merge_core_seconds": round(told["merge_core_seconds"], 2),
+        "start_core_seconds": round(began["core_seconds"], 2),
+        "seconds": round(seconds, 2),
+        "units": max(1, round(len(plan.units) * scale)),
         "sources": len(plan.sources),
-        "sample_share": round(min(1.0, 1 / scale), 4) if scale else 0.0,
+        "workers": workers,
+        "scale": scale,
+        "sample_share": round(min(1.0, seen / size), 4),
     }
 
 
-def _shortened(plan: Plan, unit: Unit) -> Unit:
-    """A unit of which only the start is read, where its kind allows."""
-    source = plan.sources[unit.first]
-    ranged = unit.last == unit.first + 1 and unit.stop >= 0 and source.format in ("text", "jsonl")
-    if not ranged or unit.size <= SAMPLE_BYTES:
-        return unit
-    return replace(unit, stop=unit.start + SAMPLE_BYTES, size=SAMPLE_BYTES)
+def start_of(begun: Numbers, workers: int, cores: int) -> Numbers:
+    """Core seconds and seconds of a job with nothing to do, from those of one and of two workers.
+
+    One worker lives in the job's own process; several are processes that each load what they need.
+    """
+    if workers == 1:
+        return {"core_seconds": begun["one_core_seconds"], "seconds": begun["one_seconds"]}
+    each = max(0.0, begun["two_core_seconds"] - begun["one_core_seconds"]) / 2
+    rounds = max(1.0, workers / cores)
+    waited = max(0.0, begun["two_seconds"] - begun["one_seconds"]) * rounds / max(1.0, 2 / cores)
+    return {
+        "core_seconds": begun["one_core_seconds"] + workers * each,
+        "seconds": begun["one_seconds"] + waited,
+    }
+
+
+def measure_start() -> Numbers:
+    """What the command takes on a few lines, with one worker and with two."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="shammie-start-") as folder:
+        with open(f"{folder}/text.txt", "wb") as file:
+            file.write(_FEW_LINES)
+        for number, word in ((1, "one"), (2, "two")):
+            command = [sys.executable, "-m", "beam_jobs.equal_info", "--input", f"{folder}/text.txt"]
+            command += ["--output", f"{folder}/{word}", *flags_of(number)]
+            before, clock = _of_children(), time.monotonic()
+            subprocess.run(command, check=True, capture_output=True)
+            found[f"{word}_seconds"] = time.monotonic() - clock
+            found[f"{word}_core_seconds"] = _of_children() - before
+    return found
+
+
+def flags_of(workers: int) -> list[str]:
+    """Beam's flags for so many workers on this machine."""
+    if workers == 1:
+        return []
+    return [f"--direct_num_workers={workers}", "--direct_running_mode=multi_processing"]
+
+
+def workers_of(flags: Sequence[str]) -> int:
+    """How many workers Beam's flags ask for."""
+    options = pipeline_options(flags)
+    named = options.get_all_options()
+    direct = options.view_as(DirectOptions)
+    if direct.direct_num_workers == 0:  # Beam's word for as many as there are processors
+        return processors()
+    many = [direct.direct_num_workers, named.get("parallelism"), named.get("num_workers")]
+    return max(int(one) for one in many if one and int(one) > 0)
+
+
+def _of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -78,19 +78,37 @@ def _finish(
         storage.remove(work.folder)
         return storage.read_json(join(output, stats_name(split))), there, {}
     storage.remove(join(output, COMPLETED))
-    work.start(plan, wanted, identity)
-    storage.write_bytes(join(output, CODEC_FILE), artefact)
+    with _watched(work, plan, wanted["num_shards"]):
+        counters = run_stages(config, beam_flags, plan=plan, wanted=wanted, artefact=artefact)
+    stats, manifest = dataset.describe(work, plan, wanted, identity)
+    storage.remove(work.folder)
+    dataset.finish(output)
+    return stats, manifest, counters
+
+
+def run_stages(
+    config: JobConfig, beam_flags: Sequence[str], *, plan: Plan, wanted: dict[str, Any], artefact: bytes
+) -> dict[str, int]:
+    """Plan, codec and both stages, into the output's work folder and its shards.
+
+    Args:
+        config: the job.
+        beam_flags: for Beam.
+        plan: its sources and units.
+        wanted: `config.dataset_config` of them.
+        artefact: the codec's bytes.
+
+    Returns:
+        Beam's counters.
+    """
+    Work(config.output, config.split).start(plan, wanted, digest(wanted))
+    storage.write_bytes(join(config.output, CODEC_FILE), artefact)
 
     def build(pipeline: beam.Pipeline) -> None:
         spread = not one_worker(beam_flags)
         build_pipeline(pipeline, config, units=len(plan.units), shards=wanted["num_shards"], spread=spread)
 
-    with _watched(work, plan, wanted["num_shards"]):
-        counters = run_pipeline(build, beam_flags, folder=output)
-    stats, manifest = dataset.describe(work, plan, wanted, identity)
-    storage.remove(work.folder)
-    dataset.finish(output)
-    return stats, manifest, counters
+    return run_pipeline(build, beam_flags, folder=config.output)
 
 
 def build_pipeline(

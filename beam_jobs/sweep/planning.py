@@ -110,6 +110,35 @@ def _rate(records: Sequence[Mapping[str, Any]]) -> float:
     return sum(record["seconds"] for record in records) / sum(record["cost"] for record in records)
 
 
+class Left(NamedTuple):
+    """What cells that are to run will take.
+
+    Attributes:
+        core_seconds: about; as the kind says, or by what finished groups took where there are any.
+        bytes: of their rows, in the store and in the table.
+        timed: how many finished groups told the speed.
+    """
+
+    core_seconds: float
+    bytes: float
+    timed: int
+
+
+def left_of(
+    kind: Kind, groups: Sequence[Group], costs: Mapping[str, float], records: Sequence[Mapping[str, Any]], here: str
+) -> Left:
+    """What groups will take, added up over them; the arguments are those of `seconds_left`."""
+    cells = [cell for group in groups for cell in group.cells]
+    told = [record for record in records if record.get("host") == here]
+    whole = sum(costs[cell.identity] for cell in cells) * (_rate(told) if told else 1.0)
+    return Left(whole, _row_bytes(kind, groups), len(told))
+
+
+def _row_bytes(kind: Kind, groups: Sequence[Group]) -> float:
+    cells = [cell for group in groups for cell in group.cells]
+    return COPIES * sum(row_bytes(kind, cell) for cell in cells) + GROUP_BYTES * len(groups)
+
+
 def check_room(folder: str, kind: Kind, groups: Sequence[Group]) -> None:
     """Refuses a grid whose results will not fit on a local disk.
 
@@ -118,9 +147,8 @@ def check_room(folder: str, kind: Kind, groups: Sequence[Group]) -> None:
     """
     if not is_local(folder) or not groups:
         return
-    cells = [cell for group in groups for cell in group.cells]
-    needs = COPIES * sum(row_bytes(kind, cell) for cell in cells) + GROUP_BYTES * len(groups)
-    check_free(folder, needs, f"the {len(cells):,} cells that are to run", "make the grid smaller")
+    cells = sum(len(group.cells) for group in groups)
+    check_free(folder, _row_bytes(kind, groups), f"the {cells:,} cells that are to run", "make the grid smaller")
 
 
 def check_free(folder: str, needs: float, what: str, cure: str) -> None:
@@ -135,18 +163,24 @@ def check_free(folder: str, needs: float, what: str, cure: str) -> None:
     Raises:
         UserError: with what it needs, and what is free.
     """
-    if not is_local(folder):
-        return
-    place = os.path.abspath(folder)
-    while not os.path.exists(place):
-        place = os.path.dirname(place)
-    free = shutil.disk_usage(place).free
-    if needs > free:
+    free = free_bytes(folder)
+    if free is not None and needs > free:
         raise UserError(
-            f"{what} need about {_size(needs)} of disk, and {folder} has {_size(free)} free",
+            f"{what} need about {size_words(needs)} of disk, and {folder} has {size_words(free)} free",
             f"{cure}, free some room, or choose another place",
         )
 
 
-def _size(count: float) -> str:
+def free_bytes(folder: str) -> int | None:
+    """The room on the disk where a folder is or will be; None of a remote one."""
+    if not is_local(folder):
+        return None
+    place = os.path.abspath(folder)
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    return shutil.disk_usage(place).free
+
+
+def size_words(count: float) -> str:
+    """Bytes as a person says them: 3.2 MB, 1,024.0 GB."""
     return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from beam_jobs.sweep.cells import cells_of, table_schema
 from beam_jobs.sweep.kinds import Config, load_kind
-from beam_jobs.sweep.planning import costs_of, seconds_left, todo_of
-from beam_jobs.sweep.store import Store
+from beam_jobs.sweep.planning import Left, costs_of, left_of, seconds_left, todo_of
+from beam_jobs.sweep.store import State, Store
 from shammie.errors import UserError
 from shammie.lock import host
 from shammie.progress import duration
@@ -89,3 +89,13 @@ def outlook(store: str, kind: str, configs: Sequence[Config]) -> Outlook:
     groups = {state.done[cell.identity] for cell in cells if cell.identity in state.done}
     taken = sum(state.records[name]["seconds"] / state.records[name].get("at_once", 1) for name in groups)
     return Outlook(done, len(cells) - done - failed, failed, seconds, taken)
+
+
+def left(store: str | None, kind: str, configs: Sequence[Config]) -> Left:
+    """What the cells that have no row yet will take; without a store, none has. Reads only."""
+    loaded = load_kind(kind)
+    cells = cells_of(loaded, configs)
+    state = Store(store, loaded).scan() if store else State()
+    return left_of(
+        loaded, todo_of(loaded, cells, state).groups, costs_of(loaded, cells), list(state.records.values()), host()
+    )

@@ -36,7 +36,8 @@ class Record:
             if name not in kinds:
                 raise ValueError(f"{cls.__name__} has no field {name!r:.80}")
             if type(one) not in kinds[name]:
-                raise ValueError(f"{cls.__name__}.{name} is {one!r:.80}")
+                wanted = " or ".join(sorted(kind.__name__ for kind in kinds[name]))
+                raise ValueError(f"{cls.__name__}.{name} is {one!r:.80}, not of type {wanted}")
         try:
             return cls(**{name: _frozen(one) for name, one in value.items()})
         except OverflowError as error:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import apache_beam as beam
 import numpy as np
@@ -18,9 +17,7 @@ from apache_beam.testing.test_pipeline import TestPipeline as BeamsTestPipeline
 from apache_beam.testing.util import assert_that, equal_to
 
 from beam_jobs import readers
-from beam_jobs.equal_info import estimate as estimate_module
 from beam_jobs.equal_info import transforms
-from beam_jobs.equal_info.estimate import estimate
 from beam_jobs.equal_info.job import run
 from beam_jobs.runner import pipeline_for_tests
 from shammie.errors import UserError
@@ -242,29 +239,6 @@ def test_kill_9_in_the_middle_then_resume(job, text_file, tmp_path, codec_path, 
     assert result.counters["units_kept"] >= 5
     assert result.counters["units_done"] > 0
     assert kit.hashes(result.output) == expected
-
-
-def test_dry_run_estimates_without_writing(job, text_file, texts):
-    config = job(text_file, unit_bytes=8000)
-    found = estimate(config)
-    assert not os.path.exists(config.output)
-    actual = run(config)
-    assert found["units"] == 9  # all of them are the sample
-    exact = ("documents", "text_bytes", "examples", "targets_tokens", "end_ids", "continuations")
-    assert {name: found[name] for name in exact} == {name: actual.stats[name] for name in exact}
-    assert found["documents"] == len(texts)
-    assert found["output_bytes"] == sum(shard["size"] for shard in actual.manifest["shards"])
-    assert (found["sample_share"], found["shards"], found["sources"], found["dead_letters"]) == (1.0, 3, 1, 0)
-
-
-def test_dry_run_scales_a_sample(job, tmp_path, monkeypatch):
-    (tmp_path / "text.txt").write_bytes(b"the same line\n" * 4000)
-    clock = itertools.count(100.0, 7.0)  # seconds per look at it: one before the sample, two units, one after
-    monkeypatch.setattr(estimate_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    found = estimate(job(tmp_path / "text.txt", unit_bytes=14_000))
-    assert (found["units"], found["sample_share"]) == (4, 0.5)
-    assert (found["documents"], found["text_bytes"], found["end_ids"]) == (4000, 52_000, 4000)
-    assert found["seconds_one_core"] == round(21.0 * 2 * 1.4, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n\n"])

@@ -83,7 +83,8 @@ def test_examples_that_cut_characters_lose_nothing(job, tmp_path, codecs, kit, m
 
 
 def test_a_dry_run_and_an_unknown_codec(job, text_file, texts) -> None:
-    found = estimate(job(text_file, codec="bytes", unit_bytes=1 << 20))
+    started = {f"{word}_{what}": 1.0 for word in ("one", "two") for what in ("seconds", "core_seconds")}
+    found = estimate(job(text_file, codec="bytes", unit_bytes=1 << 20), start=lambda: started)
     assert found["targets_tokens"] == sum(map(len, texts)) + len(texts)
     with pytest.raises(UserError, match=r"codec bites does not exist; check --codec: a file, default .*, or bytes"):
         run(job(text_file, codec="bites"))
