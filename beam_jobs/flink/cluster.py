@@ -141,7 +141,14 @@ def standing(folder: str, *, task_managers: int = 2, slots: int = 1) -> Iterator
         workers = start("workers", sys.executable, "-m", "beam_jobs.flink.workers", f"--service_port={pool}")
         jobs = start(
             "job_server",
-            *(program, "-Xmx1g", "-cp", server, "org.apache.beam.runners.flink.FlinkJobServerDriver"),
+            *(
+                program,
+                "-Xmx1g",
+                "-Dorg.slf4j.simpleLogger.showDateTime=true",
+                "-cp",
+                server,
+                "org.apache.beam.runners.flink.FlinkJobServerDriver",
+            ),
             *(f"--flink-master={HOST}:{rest}", f"--job-host={HOST}", f"--job-port={job}"),
             *(f"--artifact-port={artifacts}", f"--expansion-port={expansion}", f"--artifacts-dir={path}/artifacts"),
         )

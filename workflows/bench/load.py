@@ -14,6 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from beam_jobs.equal_info.config import JobConfig
+from beam_jobs.equal_info.estimate import estimate
 from workflows.bench.pipeline import write_text
 from workflows.bench.table import Table, Target
 from workflows.bench.watching import Watched, watch
@@ -22,6 +24,7 @@ CASES = ("large", "tiny", "one", "files")
 TINY_DOCUMENTS, TINY_BYTES = 1_000_000, 20
 FILES, FILE_BYTES = 10_000, 20_000
 PARTS = 10  # files of the large case
+MOST_OFF = 0.2  # of a prediction
 FLAT = 0.9  # of the first quarter's throughput in the last, and the inverse for memory
 
 
@@ -43,11 +46,14 @@ def run(args: argparse.Namespace) -> Table:
     """
     rows: list[list[Any]] = []
     targets: list[Target] = []
+    notes: list[str] = []
     for case in args.cases:
         with tempfile.TemporaryDirectory(prefix="shammie-load-", dir=args.folder or None) as folder:
             written = _write(case, folder, args)
+            told = _predicted(folder, args.workers) if case == "large" else {}
             found = _job(case, folder, args.workers)
             stats = json.loads((Path(folder) / "out" / "stats.train.json").read_text())
+            out_bytes = sum(path.stat().st_size for path in (Path(folder) / "out").glob("train.tfrecord-*"))
         lost = [written[name] - stats[name] for name in ("documents", "text_bytes")]
         quarters = throughput_by_quarter(found, stats["text_bytes"])
         memory = memory_by_quarter(found)
@@ -71,6 +77,15 @@ def run(args: argparse.Namespace) -> Table:
             Target(f"{case}: bytes left in the temporary folder", found.scratch_bytes, 0, "less"),
         ]
         if case == "large":
+            notes += [
+                f"predicted before the run, from samples: {told['core_seconds']:,.1f} core s, {told['seconds']:,.1f} s"
+                f" on idle cores, {told['output_bytes']:,} bytes; the shards have {out_bytes:,}"
+            ]
+            off = {"core seconds": told["core_seconds"] / found.core_seconds, "bytes": told["output_bytes"] / out_bytes}
+            targets += [
+                Target(f"large: predicted {name}, share that they are off", round(abs(ratio - 1), 4), MOST_OFF, "less")
+                for name, ratio in off.items()
+            ]
             targets += [
                 Target("large: throughput, last quarter / first", round(quarters[-1] / quarters[0], 3), FLAT),
                 Target("large: peak memory, last quarter / first", round(memory[-1] / memory[0], 3), 1 / FLAT, "less"),
@@ -81,12 +96,18 @@ def run(args: argparse.Namespace) -> Table:
         columns=["case", "MB", "documents", "s", "MB/s", "core s", "peak MB", "open files", "scratch bytes", "lost"],
         rows=rows,
         notes=[
+            *notes,
             "s: the whole command, start and end included; core s: user and system, all processes; memory: all "
             "processes together, shared pages counted in each",
             f"large: {PARTS} files; quarters are of the units of the encoding stage, the first after the workers began",
         ],
         targets=targets,
     )
+
+
+def _predicted(folder: str, workers: int) -> dict[str, Any]:
+    """What `--dry_run` says of the job beforehand."""
+    return estimate(JobConfig(input=(f"{folder}/in",), output=f"{folder}/none"), workers=workers)
 
 
 def throughput_by_quarter(found: Watched, text_bytes: int) -> list[float]:

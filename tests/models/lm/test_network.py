@@ -100,7 +100,7 @@ def test_bfloat16_activations_keep_float32_parameters_and_logits() -> None:
 
 
 def test_sizes_below_one_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"LMConfig\.heads must be at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"LMConfig\.heads must be a whole number of at least 1, got 0"):
         LMConfig(heads=0)
     with pytest.raises(ValueError, match=r"LMConfig\.dtype must be .* got 'int8'"):
         LMConfig(dtype="int8")  # pyright: ignore[reportArgumentType]
