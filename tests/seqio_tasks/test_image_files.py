@@ -206,12 +206,12 @@ BAD_NPZ = {
     "cut": (npz(np.zeros((12, 5, 4), np.uint8))[:-30], "is damaged"),
     "name": (npz_claiming((12, 5, 4), name="images.npy"), "is damaged: .*arr_0.npy"),
     "floats": (npz_claiming((12, 5, 1), "<f4"), r"holds float32 \[12, 5, 1\], not bytes of 3 dimensions"),
-    "objects": (npz_claiming((12, 5, 1), "|O"), r"holds object \[12, 5, 1\], not bytes"),
+    "objects": (npz_claiming((12, 5, 1), "|O"), r"has arr_0 object \[12, 5, 1\], not an array of numbers"),
     "dimensions": (npz_claiming((12, 20)), r"holds uint8 \[12, 20\], not bytes of 3 dimensions"),
     "huge": (npz_claiming((2**40, 2**40, 3)), r"claims \d+ bytes, more than the \d+ that it can hold"),
     "more": (npz_claiming((11, 5, 4)), "has more bytes than its header tells of"),
     "counts": (npz(np.zeros((11, 5, 4), np.uint8)), "has 11 images and .* 12 labels"),
-    "negative": (npz_claiming((-1, 5, 4)), r"holds uint8 \[-1, 5, 4\]"),
+    "negative": (npz_claiming((-1, 5, 4)), r"has arr_0 uint8 \[-1, 5, 4\], not an array of numbers"),
 }
 
 
