@@ -65,7 +65,12 @@ def run_with_processes(run: Callable[[], T]) -> T:
     killed = any((worker.poll() or 0) < 0 for worker in workers)  # a worker that an error ends has a code above 0
     if not thread.is_alive() and not (killed and _failed(ended)):
         return ended[0]()
+    codes = [worker.poll() for worker in workers]
     _kill(workers)
+    if not killed:
+        raise UserError(
+            f"a worker process ended with code {next(filter(None, codes))}", "--debug shows what it said before"
+        )
     raise UserError(
         "a worker process was killed or ran out of memory",
         "run the same command again, finished work is kept; with fewer --direct_num_workers it takes less memory",
@@ -76,6 +81,7 @@ def _kill(workers: list[subprocess.Popen[Any]]) -> None:
     for worker in workers:
         if worker.poll() is None:
             worker.kill()
+            worker.wait()
 
 
 def _failed(ended: list[Callable[[], Any]]) -> bool:

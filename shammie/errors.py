@@ -87,7 +87,7 @@ _CURES = {
 def one_line(error: BaseException) -> str:
     """The error as one line for a terminal: the thing, then the cure where one is known."""
     if isinstance(error, OSError) and error.errno in _CURES:
-        return shown(f"{error.filename or error.strerror}: {_CURES[error.errno]}")
+        return shown(without_secrets(f"{error.filename or error.strerror}: {_CURES[error.errno]}"))
     if isinstance(error, MemoryError):
         return "out of memory; use smaller units, shards or batches"
     text = " ".join(str(error).split())

@@ -71,5 +71,11 @@ def _of_environment() -> Iterable[str]:
 def _chosen(variables: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     values = {value.strip() for _, value in variables}
     # a path to a key, or a word, is none
-    keys = {value for value in values if len(value) >= LEAST_CHARACTERS and not value.startswith(("/", "~", "."))}
+    keys = {value for value in values if len(value) >= LEAST_CHARACTERS and not _is_path(value)}
     return tuple(sorted(keys, key=len, reverse=True))
+
+
+def _is_path(value: str) -> bool:
+    """Whether a value names a file; a key in base64 may begin with a slash too, but is no file with an ending."""
+    named = value.startswith(("/", "~", ".")) and re.fullmatch(r"[\w~./-]*/[\w-]+\.\w{1,5}", value)
+    return bool(named) or os.path.exists(os.path.expanduser(value))

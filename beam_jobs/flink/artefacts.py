@@ -61,7 +61,7 @@ def flink_classpath() -> str:
             command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"]
             _fetch([*command, "--dest", scratch, PACKAGE], f"set {LIB} to the lib folder of a Flink {MINOR}")
             _unpack(next(Path(scratch).glob("apache*flink*libraries*.tar.gz")), Path(scratch) / "lib")
-            os.replace(Path(scratch) / "lib", folder)
+            _keep(Path(scratch) / "lib", folder)
     return _jars(str(folder), PACKAGE)
 
 
@@ -80,8 +80,17 @@ def job_server_classpath() -> str:
             raise UserError("Beam's Flink job server needs mvn, to be fetched", f"install Maven, or set {SERVER}")
         with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
             _fetch_job_server(Path(scratch))
-            os.replace(Path(scratch) / "jars", folder)
+            _keep(Path(scratch) / "jars", folder)
     return _jars(str(folder), "Beam's Flink job server")
+
+
+def _keep(fetched: Path, folder: Path) -> None:
+    """Gives a fetched folder its name, unless another process was faster."""
+    try:
+        os.replace(fetched, folder)
+    except OSError:
+        if not folder.exists():
+            raise
 
 
 def _fetch_job_server(scratch: Path) -> None:

@@ -8,9 +8,11 @@ somebody who is dead. Here no worker is ended by its name: it ends by itself whe
 import argparse
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from apache_beam.portability.api import beam_fn_api_pb2
+import grpc
+from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
 
 
@@ -38,12 +40,26 @@ class WorkerPool(BeamFnExternalWorkerPoolServicer):
         return beam_fn_api_pb2.StopWorkerResponse()
 
 
+def serve(host: str, port: int) -> grpc.Server:
+    """A pool that listens at one address; Beam's own listens at all of them, and whoever reaches it can start code."""
+    server = grpc.server(ThreadPoolExecutor(16))
+    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(WorkerPool(use_process=True), server)
+    server.add_insecure_port(f"{host}:{port}")
+    server.start()
+    return server
+
+
 def main(argv: list[str] | None = None) -> None:
-    """Serves until it is stopped: --service_port PORT."""
+    """Serves until it is stopped: --service_port PORT [--host HOST]."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--service_port", type=int, required=True, help="where to listen")
-    port = parser.parse_args(argv).service_port
-    _address, server = WorkerPool.start(use_process=True, port=port)
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen at (default: this machine alone). Whoever reaches it can start code here",
+    )
+    given = parser.parse_args(argv)
+    server = serve(given.host, given.service_port)
     try:
         threading.Event().wait()
     finally:

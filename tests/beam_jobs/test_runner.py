@@ -2,6 +2,7 @@ import errno
 import json
 import subprocess
 import sys
+from contextlib import suppress
 
 import apache_beam as beam
 import pytest
@@ -199,3 +200,13 @@ def test_flags_of_a_file_stand_in_its_place(tmp_path):
     assert not one_worker([f"@{file}"])
     with pytest.raises(UserError, match=r"the flags of @.*none.flags cannot be read: .*it does not exist"):
         pipeline_options([f"@{tmp_path}/none.flags"])
+
+
+def test_a_note_of_a_try_that_was_made_good_does_not_stay(tmp_path):
+    def second_time(number):
+        with suppress(RuntimeError), for_the_driver(str(tmp_path)):
+            raise UserError("the first try fails", "")
+        return number
+
+    assert run_pipeline(lambda p: p | beam.Create([1]) | beam.Map(second_time), folder=str(tmp_path)) is not None
+    assert list(tmp_path.iterdir()) == []

@@ -80,3 +80,8 @@ def test_errors_move_no_terminal_and_are_not_long() -> None:
     assert str(error).startswith("a\\x1b[2J\\u202eb c\\ud800\\x00x")
     assert shown("déjà vu, 数学 …") == "déjà vu, 数学 …"
     assert one_line(RuntimeError("\x1b[31m")).endswith("\\x1b[31m")
+
+
+def test_a_key_that_begins_like_a_path_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORE_SECRET_KEY", "/wJalrXUtnFEMI/K7MDENG+bPxRfiCY")
+    assert without_secrets("sent /wJalrXUtnFEMI/K7MDENG+bPxRfiCY there") == "sent […] there"

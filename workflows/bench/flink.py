@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> Table:
 
 
 def _encoded(text: str, output: str, flags: tuple[str, ...]) -> tuple[float, dict[str, str]]:
-    """The seconds of a job, and the sha256 of what it wrote, which is removed."""
+    """The seconds of a job, and the sha256 of each file that it wrote."""
     command = [sys.executable, "-m", "beam_jobs.equal_info", "--input", text, "--output", output, "--overwrite", *flags]
     started = time.monotonic()
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

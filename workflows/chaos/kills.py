@@ -98,6 +98,10 @@ def preempted(stage: Stage) -> Row:
     stops = len(ends) - 1
     seconds = sum(one.seconds for one in ends)
     point = f"every {stage.interval:g} s: {stops} times, {seconds:.0f} s in all"
+    if ends[-1].code and not wrong:
+        wrong = f"it did not end in {len(ends)} tries"
+    if not any(one.code == 128 + signal.SIGTERM for one in ends):
+        wrong = wrong or "no SIGTERM was answered"
     if stops < 2:
         wrong = wrong or f"only {stops} preemptions: nothing was tried"
     return stage.resumed(subject, out, Fault("SIGTERM trainer", point, ends, wrong))

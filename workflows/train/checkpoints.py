@@ -104,8 +104,14 @@ class Checkpoints:
             like: a pytree of `jax.ShapeDtypeStruct` with shardings: where each array is to lie.
 
         Raises:
-            UserError: the checkpoint cannot be read.
+            UserError: the checkpoint is damaged or cannot be read.
         """
+        damage = checksums.damage(self._path(step))  # Orbax gives what a flipped byte makes of it, without a word
+        if damage:
+            raise UserError(
+                f"checkpoint {step} of {self.out} is damaged: {damage}",
+                "its run, started again, puts it aside and takes the one before",
+            )
         try:
             wanted = ocp.args.Composite(**{STATE: ocp.args.StandardRestore(like)})
             return self._manager.restore(step, args=wanted)[STATE]

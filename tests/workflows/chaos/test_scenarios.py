@@ -51,7 +51,9 @@ def test_preemptions(stage: Stage) -> None:
     assert (row.verdict, row.why) == (PASSED, ""), row
 
 
+@pytest.mark.slow
 @pytest.mark.flink
+@pytest.mark.timeout(1800)
 def test_a_flink_task_manager_is_killed(stage: Stage) -> None:
     row = played("task_manager", SCENARIOS["task_manager"], stage)
     assert row.verdict != "FAIL", row
