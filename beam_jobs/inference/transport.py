@@ -99,7 +99,8 @@ class Transport:
             raise Lost(self._late()) from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise Lost(_reason(error)) from None  # the library's own text may hold headers and bodies
-        except ValueError:  # of headers that are no HTTP; the library lets it through
+        # headers that are no HTTP, chunks that claim more than there is, redirections to nowhere: let through so far
+        except (ValueError, OverflowError, MemoryError, RuntimeError):
             raise Lost("the answer is no HTTP") from None
 
     def _read(self, raw: Any, end: float) -> bytes:

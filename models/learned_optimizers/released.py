@@ -142,7 +142,7 @@ def theta_from(optimizer: LearnedOptimizer, params: Mapping[str, Any], name: str
     """
     try:
         theta = KINDS[optimizer.name].to_ours(params, optimizer.config)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(f"{name} lacks arrays of {optimizer.name}: {error}", WHERE) from error
     checked_shapes(optimizer, theta, name)
     return jax.tree.map(lambda x: np.asarray(x, np.float32), theta)

@@ -15,6 +15,7 @@ from shammie.files import canonical_json, json_object_of
 Config = TypeVar("Config")
 MOST_DEPTH = 32  # of groups within groups
 MOST_SIZE, MOST_SIZES = 1 << 31, 1000  # of a number in a config, and of a list of them
+DEEPEST = 16  # of configs within configs
 _OTHER = "it is of another version"
 LAYERS = frozenset({"layers", "blocks", "hidden_layers"})  # fields that count what has arrays of its own
 
@@ -148,12 +149,14 @@ def check_arrays(params: Any, sizes: Any, shapes_of: Callable[[], Any], name: st
         )
 
 
-def _fit(value: Any, arrays: int, counts: bool = False) -> bool:
+def _fit(value: Any, arrays: int, counts: bool = False, depth: int = 0) -> bool:
     """Whether sizes can be those of so many arrays: layers are no more, and nothing is beyond any memory."""
+    if depth > DEEPEST:
+        return False
     if isinstance(value, Mapping):
-        return all(_fit(one, arrays, name in LAYERS) for name, one in value.items())
+        return all(_fit(one, arrays, name in LAYERS, depth + 1) for name, one in value.items())
     if isinstance(value, list | tuple):
-        return len(value) <= MOST_SIZES and all(_fit(one, arrays, counts) for one in value)
+        return len(value) <= MOST_SIZES and all(_fit(one, arrays, counts, depth + 1) for one in value)
     if isinstance(value, int) and not isinstance(value, bool):
         return value <= (arrays if counts else MOST_SIZE)
     return True

@@ -32,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of: {', '.join(GROUPS)} (default: all)")
     parser.add_argument("--seconds", type=float, default=600.0, help="for each group (default: 600)")
+    parser.add_argument("--inputs", type=int, help="end a group after so many, if its time has not ended before")
     parser.add_argument("--seed", type=int, default=0, help="of all draws (default: 0)")
     parser.add_argument("--keep", default="out/fuzz", metavar="DIR", help="gets inputs that are findings")
     parser.add_argument("--json", metavar="FILE", help="also write what was met there")
@@ -81,7 +82,7 @@ def _child(told: argparse.Namespace) -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + ROOM_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    report = fuzz(cases, told.seconds, told.seed, slot, told.first)
+    report = fuzz(cases, told.seconds, told.seed, slot, told.first, told.inputs)
     findings = {key: {**one, "data": one["data"].hex()} for key, one in report.findings.items()}
     Path(f"{told.child}.json").write_text(
         json.dumps({**vars(report), "errors": sorted(report.errors), "findings": findings})
@@ -109,6 +110,7 @@ def _process(
     slot_path, log_path = os.path.join(folder, "slot"), os.path.join(folder, "log")
     slot = Slot(slot_path)
     words = [name, "--seconds", str(left), "--seed", str(told.seed), "--first", str(first), "--child", slot_path]
+    words += [] if told.inputs is None else ["--inputs", str(max(0, told.inputs - first))]
     began = time.monotonic()
     with open(log_path, "wb") as log:
         child = subprocess.Popen(

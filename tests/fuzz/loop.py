@@ -138,7 +138,9 @@ def _ours(error: BaseException) -> str:
     return f"{'/'.join(Path(last.filename).parts[-3:])}:{last.lineno} {last.name}"
 
 
-def fuzz(cases: Sequence[Case], seconds: float, seed: int, slot: Slot, first: int = 0) -> Report:
+def fuzz(
+    cases: Sequence[Case], seconds: float, seed: int, slot: Slot, first: int = 0, most: int | None = None
+) -> Report:
     """Feeds parsers for some seconds, each in its turn; the same seed gives the same inputs in the same order.
 
     Args:
@@ -147,6 +149,7 @@ def fuzz(cases: Sequence[Case], seconds: float, seed: int, slot: Slot, first: in
         seed: of all draws.
         slot: holds the input that is being parsed.
         first: inputs before these, by a process that died of one.
+        most: inputs after which it ends, if the time has not.
     """
     report, end, began = Report(), time.monotonic() + seconds, time.monotonic()
     corpora = [_Corpus(case, Random(f"{seed}/{first}/{case.name}")) for case in cases]
@@ -163,8 +166,10 @@ def fuzz(cases: Sequence[Case], seconds: float, seed: int, slot: Slot, first: in
         for data in islice(source, one.case.batch):  # a count, not a time, so that a seed gives the same inputs
             slot.put(first + report.executions, one.case.name, data)
             one.learn(data, judged(one.case, data, report))
-            if time.monotonic() > end:
+            if time.monotonic() > end or report.executions == most:
                 break
+        if report.executions == most:
+            break
         turn += 1
     report.errors = {f"{one.case.name} {outcome}" for one in corpora for outcome in one.outcomes}
     report.seconds = time.monotonic() - began

@@ -27,7 +27,7 @@ def damage(folder: str) -> str:
         return ""
     try:
         wanted = {name: (int(size), int(crc)) for name, (size, crc) in files.read_json(_checksums(folder)).items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return "its checksums are unreadable"
     sizes = _sizes(folder)
     for name, (size, crc) in wanted.items():
