@@ -110,6 +110,21 @@ def test_a_reader_leaves_what_a_run_is_writing(saved: Path, tmp_path: Path) -> N
     assert not (out / "checkpoints" / "12.orbax-checkpoint-tmp").exists()
 
 
+def test_a_reader_refuses_a_damaged_one_and_moves_nothing(saved: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(saved, out)
+    file = max(
+        (path for path in (out / "checkpoints" / "8").rglob("*") if path.is_file()), key=lambda p: p.stat().st_size
+    )
+    file.write_bytes(flipped(file.read_bytes()))
+    reader = Checkpoints(str(out), {}, 2, reading=True)
+    with pytest.raises(UserError, match=r"checkpoint 8 of .* is damaged: its file .* other bytes than were written"):
+        reader.restore(8, LIKE)
+    assert reader.restore(4, LIKE)["b"]["n"] == 11
+    reader.close()
+    assert (out / "checkpoints" / "8").is_dir()
+
+
 def test_a_full_disk_names_the_checkpoint(tmp_path: Path, monkeypatch) -> None:
     checkpoints = Checkpoints(str(tmp_path), {}, 2)
 
