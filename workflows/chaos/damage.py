@@ -46,10 +46,7 @@ def _flipped(data: bytes, at: int) -> bytes:
 def step_json(stage: Stage, how: str, step: str = "dataset") -> Row:
     """A torn step.json: its step has not happened."""
     subject, out = stage.subject("dag"), stage.new_folder()
-    whole = stage.folder / "whole-dag"
-    if not whole.exists():
-        run(subject.words(whole))
-    shutil.copytree(whole, out)
+    shutil.copytree(stage.prepared("whole-dag", subject), out)
     (path,) = out.glob(f"{step}-*/step.json")
     path.write_bytes(TORN[how](path.read_bytes()))
     return stage.resumed(subject, out, Fault("torn step.json", how, []))
@@ -59,10 +56,8 @@ def checkpoint(stage: Stage, number: int) -> Row:
     """A damaged checkpoint: the trainer goes on from the one before, or starts over, and says so."""
     how, name = CHECKPOINT[number]
     subject, out = stage.subject("trainer"), stage.new_folder()
-    killed = stage.folder / "killed-trainer"
-    if not killed.exists():
-        run(subject.words(killed), killed_by_itself(signal.SIGKILL, r"checkpoints/\d+$", count=6))
-    shutil.copytree(killed, out)
+    at = killed_by_itself(signal.SIGKILL, r"checkpoints/\d+$", count=6)
+    shutil.copytree(stage.prepared("killed-trainer", subject, at, code=-signal.SIGKILL), out)
     steps = checkpoints_in(out)
     damaged = steps if name == "*" else steps[-1:]
     for step in damaged:

@@ -28,18 +28,22 @@ READS = {  # job to points: the file that cannot be read, and from which byte on
 }
 
 
+class NoMount(Exception):
+    """This process may not mount."""
+
+
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
     """A file system of its own at a folder, made where missing.
 
     Raises:
-        PermissionError: this process may not mount.
+        NoMount: this process may not mount.
     """
     folder.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "shammie-chaos", str(folder)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise PermissionError(done.stderr.strip())
+        raise NoMount(done.stderr.strip())
     try:
         yield
     finally:
@@ -66,16 +70,16 @@ def full(stage: Stage, job: str, point: int) -> Row:
     try:
         with small_disk(place):
             out = place / "out"
-            process = Process(subject.words(out), killed_by_itself(signal.SIGSTOP, at, count=count))
-            process.wait_until(process.stopped)
-            fill(place / "ballast")
-            process.send(signal.SIGCONT)
-            ended = process.end()
+            with Process(subject.words(out), killed_by_itself(signal.SIGSTOP, at, count=count)) as process:
+                process.wait_until(process.stopped)
+                fill(place / "ballast")
+                process.send(signal.SIGCONT)
+                ended = process.end()
             wrong = telling(ended, str(out), "the disk is full: free some room and run the same command again")
             (place / "ballast").unlink()
             fault = Fault("full disk", words, [ended], wrong, stage.at_risk(subject, out))
             return stage.resumed(subject, out, fault)
-    except PermissionError as error:
+    except NoMount as error:
         why = f"no file system can be mounted here: {error}"
         return Row("full disk", subject.name, words, verdict=SKIPPED, why=why)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from workflows.chaos import flink
 from workflows.chaos.processes import Process, children_of, killed_by_itself, run, words_of
 from workflows.chaos.row import SKIPPED, Fault, Row
-from workflows.chaos.stage import Stage, telling
+from workflows.chaos.stage import Stage, not_killed, telling
 from workflows.chaos.subjects import rows_of
 
 LIVES = 2.0  # of the preempted trainer, by what it computes: importing and compiling make them more
@@ -42,24 +42,24 @@ def driver(stage: Stage, job: str, point: int) -> Row:
     subject, out = stage.subject(job), stage.new_folder()
     words, at, count, when = DRIVER[job][point]
     ended = run(subject.words(out), killed_by_itself(signal.SIGKILL, at, count=count, when=when))
-    wrong = "" if ended.code == -signal.SIGKILL else f"was not killed: {ended.exit}"
-    return stage.resumed(subject, out, Fault("SIGKILL driver", words, [ended], wrong, stage.at_risk(subject, out)))
+    redone = stage.at_risk(subject, out)
+    return stage.resumed(subject, out, Fault("SIGKILL driver", words, [ended], not_killed(ended), redone))
 
 
 def worker(stage: Stage, after: int) -> Row:
     """SIGKILL of one worker process of the in-process runner."""
     subject, out = stage.subject("processes"), stage.new_folder()
     stage.clean(subject)
-    process = Process(subject.words(out))
+    with Process(subject.words(out)) as process:
 
-    def workers() -> list[int]:
-        return [pid for pid in children_of(process.pid) if "sdk_worker_main" in words_of(pid)]
+        def workers() -> list[int]:
+            return [pid for pid in children_of(process.pid) if "sdk_worker_main" in words_of(pid)]
 
-    process.wait_until(lambda: bool(workers()) and subject.kept(out) >= after)
-    found = workers()
-    if found:
-        os.kill(found[-1], signal.SIGKILL)
-    ended = process.end()
+        process.wait_until(lambda: bool(workers()) and subject.kept(out) >= after)
+        found = workers()
+        if found:
+            os.kill(found[-1], signal.SIGKILL)
+        ended = process.end()
     wrong = telling(ended, "a worker process was killed", "run the same command again")
     left = [pid for pid in found if "sdk_worker_main" in words_of(pid)]
     wrong = wrong or (f"{len(left)} workers live on" if left else "")
@@ -92,7 +92,8 @@ def preempted(stage: Stage) -> Row:
     stage.clean(subject, runs=1)
     ends, wrong = [], ""
     while not ends or (ends[-1].code != 0 and not wrong and len(ends) < 100):
-        ends.append(Process(subject.words(out)).end(stop_after=stage.interval))
+        with Process(subject.words(out)) as process:
+            ends.append(process.end(stop_after=stage.interval))
         if ends[-1].code not in (0, -signal.SIGTERM):  # before it listens, the signal simply ends it
             wrong = telling(ends[-1], "stopped by SIGTERM; the same command resumes", code=128 + signal.SIGTERM)
     stops = len(ends) - 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from shammie.lock import host
 from workflows.chaos.processes import Process, killed_by_itself, run
 from workflows.chaos.row import Fault, Row
-from workflows.chaos.stage import Stage, telling
+from workflows.chaos.stage import Stage, not_killed, telling
 
 MIDDLE = {  # job to a file of its middle: its name, and how often it has appeared then
     "encode": (r"units/\d+\.json$", 15),
@@ -23,12 +23,12 @@ def two_drivers(stage: Stage, job: str) -> Row:
     """A second driver on the folder of one that is at work: refused, and the first goes on as if it had not been."""
     subject, out = stage.subject(job), stage.new_folder()
     at, count = MIDDLE[job]
-    first = Process(subject.words(out), killed_by_itself(signal.SIGSTOP, at, count=count))
-    first.wait_until(first.stopped)
-    second = run(subject.words(out))
-    wrong = telling(second, f"held by process {first.pid} on {host()} since")
-    first.send(signal.SIGCONT)
-    ended = first.end()
+    with Process(subject.words(out), killed_by_itself(signal.SIGSTOP, at, count=count)) as first:
+        first.wait_until(first.stopped)
+        second = run(subject.words(out))
+        wrong = telling(second, f"held by process {first.pid} on {host()} since")
+        first.send(signal.SIGCONT)
+        ended = first.end()
     wrong = wrong or ("" if ended.code == 0 else f"the first ended with {ended.exit}: {ended.told}")
     return stage.resumed(subject, out, Fault("two drivers", "the first at work", [second, ended], wrong))
 
@@ -41,8 +41,7 @@ def jumping_clock(stage: Stage, job: str) -> Row:
     killed = run(subject.words(out), {**clock, **killed_by_itself(signal.SIGKILL, at, count=count)})
     redone = stage.at_risk(subject, out)
     ended = run(subject.words(out), clock)
-    wrong = "" if killed.code == -signal.SIGKILL else f"was not killed: {killed.exit}: {killed.told}"
-    wrong = wrong or ("" if ended.code == 0 else f"ended with {ended.exit}: {ended.told}")
+    wrong = not_killed(killed) or ("" if ended.code == 0 else f"ended with {ended.exit}: {ended.told}")
     return stage.resumed(subject, out, Fault("clock ± 1 day", "throughout", [killed, ended], wrong, redone))
 
 
@@ -69,4 +68,5 @@ def debris(stage: Stage, job: str) -> Row:
         half = out / "checkpoints" / "399.orbax-checkpoint-tmp"
         half.mkdir()
         (half / "array").write_bytes(b"half")
-    return stage.resumed(subject, out, Fault("stale temporary files", "wherever one writes", [ended], "", redone))
+    fault = Fault("stale temporary files", "wherever one writes", [ended], not_killed(ended), redone)
+    return stage.resumed(subject, out, fault)

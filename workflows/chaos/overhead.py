@@ -8,7 +8,7 @@ from typing import Any
 
 from workflows.chaos import subjects
 from workflows.chaos.processes import Ended, killed_by_itself, run
-from workflows.chaos.stage import Stage
+from workflows.chaos.stage import Stage, not_killed
 from workflows.chaos.subject import Subject
 
 GOAL = 0.05
@@ -47,6 +47,9 @@ def measured(stage: Stage, job: str) -> dict[str, Any]:
 
     Clean runs are before and after the broken one, and their mean counts. A start is a run of the finished job, which
     has nothing to do: what the programme itself takes.
+
+    Raises:
+        RuntimeError: a run does not end as it should.
     """
     subject = _long(stage, job)
     at, count = JOBS[job]
@@ -63,6 +66,9 @@ def measured(stage: Stage, job: str) -> dict[str, Any]:
     resumed = timed("resumed", broken)
     start = timed("nothing left to do", broken)
     clean.append(timed("clean again", after))
+    wrong = not_killed(killed) or next((one.told for one in (*clean, resumed, start) if one.code), "")
+    if wrong:
+        raise RuntimeError(f"{subject.name}: {wrong}")
     equal = subject.outputs(broken) == subject.outputs(out) == subject.outputs(after)
     parts = subject.kept(out)
     for folder in (out, broken, after):
@@ -85,8 +91,7 @@ def measured(stage: Stage, job: str) -> dict[str, Any]:
 
     spread = abs(clean[0].seconds - clean[1].seconds) / max(clean[0].seconds, clean[1].seconds)
     shares = {"kept_share": round(kept / parts, 3), "clean_spread": round(spread, 3)}
-    exits = [one.exit for one in (*clean, killed, resumed, start)]
-    return {"job": subject.name, "equal": equal, **shares, **of("seconds"), **of("cpu"), "exits": exits}
+    return {"job": subject.name, "equal": equal, **shares, **of("seconds"), **of("cpu")}
 
 
 def told(found: dict[str, Any]) -> str:

@@ -6,10 +6,11 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 WAIT_S = 1200.0
 _OWN = re.compile(r"(workflows|beam_jobs)(\.\w+)*: ")  # begins what our commands say
@@ -43,7 +44,7 @@ class Ended(NamedTuple):
 
 
 class Process:
-    """A command that runs.
+    """A command that runs; as a context, one that does not outlive it, whatever goes wrong there.
 
     Args:
         words: what follows `python -m`.
@@ -54,9 +55,17 @@ class Process:
         if faults:
             words = ["workflows.chaos.faults", json.dumps(faults), *words]
         self._started, self._cpu = time.monotonic(), _cpu_of_children()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
+        self._said = tempfile.TemporaryFile()  # a pipe that nobody reads would halt a command that says much
+        self._process = subprocess.Popen([sys.executable, "-m", *words], stdout=subprocess.DEVNULL, stderr=self._said)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.running():
+            self.send(signal.SIGKILL)  # which ends a halted process as well
+        self._process.wait()
+        self._said.close()
 
     @property
     def pid(self) -> int:
@@ -99,11 +108,13 @@ class Process:
         """
         try:
             left = WAIT_S if stop_after is None else max(0.0, self._started + stop_after - time.monotonic())
-            _, told = self._process.communicate(timeout=left)
+            code = self._process.wait(timeout=left)
         except subprocess.TimeoutExpired:
             self.send(signal.SIGKILL if stop_after is None else signal.SIGTERM)
-            _, told = self._process.communicate()
-        return Ended(self._process.returncode, time.monotonic() - self._started, _cpu_of_children() - self._cpu, told)
+            code = self._process.wait()
+        seconds, cpu = time.monotonic() - self._started, _cpu_of_children() - self._cpu
+        self._said.seek(0)
+        return Ended(code, seconds, cpu, self._said.read().decode(errors="replace"))
 
 
 def _cpu_of_children() -> float:
@@ -114,7 +125,8 @@ def _cpu_of_children() -> float:
 
 def run(words: Sequence[str], faults: Mapping[str, Any] | None = None) -> Ended:
     """Runs a command to its end."""
-    return Process(words, faults).end()
+    with Process(words, faults) as process:
+        return process.end()
 
 
 def children_of(pid: int) -> list[int]:

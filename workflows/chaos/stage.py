@@ -1,12 +1,14 @@
 """Where scenarios take place: clean runs are made once a job, faults in folders of their own, and the job resumed."""
 
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from workflows.chaos import subjects
-from workflows.chaos.processes import Ended, Process, run
+from workflows.chaos.processes import Ended, run
 from workflows.chaos.row import Fault, Row, judged
 from workflows.chaos.subject import Clean, Subject, files_of
 
@@ -69,12 +71,29 @@ class Stage:
 
     def _run_clean(self, subject: Subject) -> Clean:
         out = self.new_folder()
-        ended = run(subject.words(out))
-        if ended.code:
-            raise RuntimeError(f"a clean run of {subject.name} fails: {ended.told}")
+        ended = self._run(subject, out, code=0)
         found = Clean(ended.seconds, subject.kept(out), subject.outputs(out), subject.records(out), files_of(out))
         self.forget(out)
         return found
+
+    def _run(self, subject: Subject, out: Path, faults: Mapping[str, Any] | None = None, *, code: int) -> Ended:
+        ended = run(subject.words(out), faults)
+        if ended.code != code:
+            raise RuntimeError(f"{subject.name} ends with {ended.exit} where {code} is due: {ended.told}")
+        return ended
+
+    def prepared(self, name: str, subject: Subject, faults: Mapping[str, Any] | None = None, *, code: int = 0) -> Path:
+        """The folder that a run left which ended with a code; made once, to be copied.
+
+        Raises:
+            RuntimeError: it ended with another.
+        """
+        folder = self.folder / name
+        if not folder.exists():
+            out = self.new_folder()
+            self._run(subject, out, faults, code=code)
+            out.rename(folder)
+        return folder
 
     def new_folder(self) -> Path:
         """The path of a folder that is not there yet."""
@@ -95,10 +114,15 @@ class Stage:
         """Runs the same command until it ends well, and judges what is there then."""
         ends: list[Ended] = []
         while len(ends) < RESUMES and (not ends or ends[-1].code):
-            ends.append(Process(subject.words(out)).end())
+            ends.append(run(subject.words(out)))
         row = judged(subject, self.clean(subject), out, fault, ends)
         self.forget(out)
         return row
+
+
+def not_killed(ended: Ended) -> str:
+    """What is wrong with the end of a command that was to be killed; "" for nothing."""
+    return "" if ended.code == -signal.SIGKILL else f"was not killed: {ended.exit}: {ended.told}"
 
 
 def telling(ended: Ended, *words: str, code: int = 2) -> str:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from workflows.chaos.damage import HOW, TORN
 from workflows.chaos.processes import Process, children_of, killed_by_itself, run, words_of
 
@@ -77,6 +79,29 @@ def test_processes_are_watched() -> None:
     process.send(signal.SIGKILL)
     assert process.end().exit == "SIGKILL"
     assert run(["timeit", "-n", "1", "-r", "1", "pass"]).code == 0
+
+
+def test_a_halted_process_does_not_outlive_its_context() -> None:
+    process = Process(["timeit", "while True: pass"])
+
+    def scenario() -> None:
+        with process:
+            process.send(signal.SIGSTOP)
+            process.wait_until(process.stopped)
+            raise ValueError("it breaks")
+
+    with pytest.raises(ValueError, match="it breaks"):
+        scenario()
+    assert words_of(process.pid) == ""
+
+
+def test_a_process_may_say_more_than_a_pipe_holds() -> None:
+    """Nobody reads while a scenario waits for something else."""
+    says = "import sys; sys.stderr.write('é' * 1_000_000); sys.stderr.flush()"
+    with Process(["timeit", "-n", "1", "-r", "1", says]) as process:
+        process.wait_until(lambda: False)
+        ended = process.end()
+    assert (ended.code, ended.said) == (0, "é" * 1_000_000)
 
 
 def test_every_damage_changes_a_file() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from workflows.chaos.processes import Ended
 from workflows.chaos.row import FAILED, PASSED, SKIPPED, Fault, Row, judged, table_of, to_json
-from workflows.chaos.stage import telling
+from workflows.chaos.stage import Stage, not_killed, telling
 from workflows.chaos.subject import Clean, Subject, files_of, hashes_of
 
 GOOD, KILLED = Ended(0, 2.0, 1.0, "done\n"), Ended(-9, 1.0, 1.0, "")
@@ -68,6 +68,21 @@ def test_the_table_counts_what_failed(judge, tmp_path: Path) -> None:
     shown = table_of(rows, ["3 faults"]).render()
     assert "FAIL: job, kill, half: differs: lines.txt" in shown
     assert "skip: job, flink, half: no Java" in shown
+
+
+def test_what_a_scenario_prepares_must_have_ended_as_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a damaged checkpoint of a run that was not killed would be tried, and pass."""
+    (tmp_path / "fails.py").write_text("import sys, os; os.mkdir(sys.argv[1]); sys.exit(3)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    subject = Subject("job", lambda out: ["fails", str(out)], lambda out: 4, 1, hashes_of, lines_of)
+    stage = Stage(tmp_path)
+    with pytest.raises(RuntimeError, match="job ends with 3 where 0 is due"):
+        stage.prepared("whole", subject)
+    assert not (tmp_path / "whole").exists()
+    assert stage.prepared("whole", subject, code=3) == tmp_path / "whole"
+    assert (tmp_path / "whole").is_dir()
+    assert not_killed(Ended(0, 1.0, 1.0, "job: done")) == "was not killed: 0: job: done"
+    assert not_killed(KILLED) == ""
 
 
 def test_an_error_must_have_its_code_and_its_words() -> None:
