@@ -100,8 +100,13 @@ def _shares(rows: Sequence[dag.Row], rates: Rates) -> dict[str, tuple[float, int
     }
 
 
-def total(found: Sequence[Estimate]) -> Cost:
-    """All that would run, one after the other: scratch room is that of the step that takes the most."""
+def total(found: Sequence[Estimate]) -> Cost | None:
+    """All that would run, one after the other: scratch room is that of the step that takes the most.
+
+    None where steps would run and none of them says what it takes.
+    """
+    if any(one.row.will_run for one in found) and not any(one.counts for one in found):
+        return None
     whole = Cost()
     for one in found:
         if one.counts and one.cost:
@@ -158,8 +163,8 @@ def report(
     """The estimate as plain JSON.
 
     Returns:
-        steps (step, state, will_run, and what it takes, or null), total, unknown_steps, free_bytes (null where out is
-        remote), enough_room (null likewise), and the arguments.
+        steps (step, state, will_run, and what it takes, or null), total (null where nothing is known), unknown_steps,
+        free_bytes (null where out is remote), enough_room (null where either is), and the arguments.
     """
     from beam_jobs.sweep.planning import free_bytes
 
@@ -200,7 +205,7 @@ def report(
         "unknown_steps": sum(one.row.will_run and one.cost is None for one in found),
         "running_steps": sum(one.row.will_run for one in found),
         "free_bytes": free,
-        "enough_room": None if free is None else whole.written_bytes + whole.scratch_bytes <= free,
+        "enough_room": None if free is None or whole is None else whole.written_bytes + whole.scratch_bytes <= free,
     }
 
 
@@ -227,13 +232,15 @@ def table(told: Mapping[str, Any]) -> Table:
     rows = [row(one["step"], one["state"], one["cost"], one["sources"], one["will_run"]) for one in told["steps"]]
     known = "all that would run" if not unknown_steps else "what is known of it"
     rows.append(row("total", "", cost, [known], True))
-    others = cost["core_hours"] - cost["flops_core_hours"]
-    notes = [
-        f"core-hours: all on cores such as this machine's; {told['cores']} of them need at least "
-        f"{hours(cost['core_hours'] / told['cores'])} h",
-        f"{chip}-hours: FLOPs / ({told['peak_flops_per_s'] / 1e12:,.0f} TFLOP/s x {told['utilisation']:g}), assumed; "
-        f"with them {hours(others)} core-hours remain",
-    ]
+    notes = []
+    if cost is not None:
+        others = cost["core_hours"] - cost["flops_core_hours"]
+        notes = [
+            f"core-hours: all on cores such as this machine's; {told['cores']} of them need at least "
+            f"{hours(cost['core_hours'] / told['cores'])} h",
+            f"{chip}-hours: FLOPs / ({told['peak_flops_per_s'] / 1e12:,.0f} TFLOP/s x {told['utilisation']:g}), "
+            f"assumed; with them {hours(others)} core-hours remain",
+        ]
     if told["scale"] != 1:
         notes.append(f"for an input {told['scale']:g} times as large; trainings have the steps that they are set to")
     if unknown_steps:

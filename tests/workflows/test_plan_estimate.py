@@ -138,6 +138,17 @@ def test_too_little_room_is_a_warning(tmp_path: Path, monkeypatch: pytest.Monkey
     assert estimated(tmp_path)["enough_room"] is None
 
 
+def test_where_no_step_says_what_it_takes_the_sum_is_unknown(tmp_path: Path) -> None:
+    silent = [Step("a", write, inputs={"b": Step("b", write)})]
+    told = report(estimates(dag.plan(silent, str(tmp_path)), RATES), str(tmp_path), **CHOSEN)
+    assert (told["total"], told["enough_room"], told["unknown_steps"]) == (None, None, 2)
+    assert rows(told)["total"] == ["", "?", "?", "?", "?", "?", "unknown"]
+    assert table(told).notes == ["?: 2 of 2 steps that would run do not say"]
+    # and where nothing is left to run it is nothing
+    done = report([], str(tmp_path), **CHOSEN)
+    assert done["total"]["core_hours"] == 0
+
+
 def test_scratch_room_is_that_of_one_step_at_a_time(tmp_path: Path) -> None:
     found = estimates(dag.plan(steps(), str(tmp_path)), RATES)
     assert total(found).scratch_bytes == 9e8

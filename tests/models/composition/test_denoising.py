@@ -59,8 +59,9 @@ def test_a_batch_is_a_function_of_its_rows() -> None:
     assert abs(float(batch.noise_BX.mean())) < 5 / np.sqrt(8000)
     assert abs(float(batch.noise_BX.var()) - 1) < 5 * np.sqrt(2 / 8000)
     assert abs(float(batch.present_B.mean()) - 0.7) < 5 * np.sqrt(0.21 / 4000)
-    for name, others in (("level", batch.level_B), ("condition", batch.condition)):
-        assert abs(np.corrcoef(others, batch.present_B)[0, 1]) < 0.08, name
+    # and none of these goes by another
+    drawn = [batch.level_B, batch.condition, batch.present_B, *np.asarray(batch.noise_BX).T]
+    assert np.abs(np.corrcoef(drawn) - np.eye(5)).max() < 5 / np.sqrt(4000)
     # x is the point and its noise at the level: q(x_t | x_0)
     signal_B = np.sqrt(SCHEDULE.alpha_bars_T)[np.asarray(batch.level_B)]
     noise_B = np.sqrt(SCHEDULE.noise_variances_T)[np.asarray(batch.level_B)]
