@@ -5,6 +5,7 @@ Beam's own default for the direct runner first tries to fetch a Prism binary. He
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -137,11 +138,15 @@ def run_pipeline(
         The counters: name to count.
 
     Raises:
-        UserError: a worker stopped for a reason that a person can mend (see `for_the_driver`), or was killed.
+        UserError: a worker stopped for a reason that a person can mend (see `for_the_driver`), or was killed; or the
+            folder is told from this process's current one, which workers elsewhere do not have.
         KeyboardInterrupt: a person stopped it; Beam wraps that where it hits an element's work.
     """
     options = pipeline_options(flags)
     runner = runner_of(options)
+    if isinstance(runner, str) and folder and is_local(folder) and not os.path.isabs(folder):
+        whole = os.path.abspath(folder)
+        raise UserError(f"{folder} is a path from here, and {runner}'s workers are elsewhere", f"write it as {whole}")
     try:
         pipeline = beam.Pipeline(runner=runner, options=options)
     except ImportError as error:  # such as Dataflow's, which needs an extra of Beam's

@@ -4,10 +4,12 @@
                                           └── task manager 2 ──┴── worker pool ── a Python process for each
 
 Python workers are of Beam's environment type EXTERNAL: the pool starts each with this interpreter, so that it has our
-code as this process has it, and needs no container.
+code as this process has it, and needs no container. Task managers find them ready (`workers.WorkerPool`), and Beam's
+classes on their own class path.
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -50,6 +52,8 @@ restart-strategy: {{type: fixed-delay, fixed-delay: {{attempts: 3, delay: 2 s}}}
 io: {{tmp: {{dirs: {folder}/tmp}}}}
 blob: {{storage: {{directory: {folder}/blobs}}}}
 """
+# Beam (2.70) leaves jars below such a folder where they are
+UNSENT = "gradle/wrapper"
 # becomes a program that is killed when we die, even by SIGKILL; of a process with threads no fork may run code first
 TIED = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
 LOGGING = """\
@@ -106,7 +110,8 @@ def standing(folder: str, *, task_managers: int = 2, slots: int = 1) -> Iterator
     """
     path = Path(folder).resolve()
     (path / "tmp").mkdir(parents=True, exist_ok=True)
-    program, flink, server = java(), flink_classpath(), job_server_classpath()
+    program, flink, server = java(), flink_classpath(), _unsent(job_server_classpath(), path / UNSENT)
+    cluster_jars = os.pathsep.join([flink, *_runner_jars(server)])
     rpc, rest, job, artifacts, expansion, pool = _free_ports(6)
     config = CONFIG.format(host=HOST, rpc=rpc, rest=rest, slots=slots, folder=path)
     (path / "config.yaml").write_text(config)
@@ -128,17 +133,18 @@ def standing(folder: str, *, task_managers: int = 2, slots: int = 1) -> Iterator
             return start(
                 f"task_manager_{number}",
                 *(program, f"-Xmx{TASK_MANAGER_HEAP}", f"-XX:MaxDirectMemorySize={DIRECT_MEMORY}", *opens),
-                *("-cp", flink, f"{entry}.taskexecutor.TaskManagerRunner", "--configDir", str(path)),
+                *("-cp", cluster_jars, f"{entry}.taskexecutor.TaskManagerRunner", "--configDir", str(path)),
                 *("-D", f"taskmanager.resource-id=task-manager-{number}"),
             )
 
         manager = start(
             "job_manager",
-            *(program, f"-Xmx{JOB_MANAGER_HEAP}", *opens, "-cp", flink),
+            *(program, f"-Xmx{JOB_MANAGER_HEAP}", *opens, "-cp", cluster_jars),
             *(f"{entry}.entrypoint.StandaloneSessionClusterEntrypoint", "--configDir", str(path)),
             *("--executionMode", "cluster"),
         )
-        workers = start("workers", sys.executable, "-m", "beam_jobs.flink.workers", f"--service_port={pool}")
+        asked = (f"--service_port={pool}", f"--host={HOST}", f"--ready={task_managers}")
+        workers = start("workers", sys.executable, "-m", "beam_jobs.flink.workers", *asked)
         jobs = start(
             "job_server",
             *(
@@ -168,6 +174,22 @@ def standing(folder: str, *, task_managers: int = 2, slots: int = 1) -> Iterator
         _wait(lambda: _listens(pool), workers, path)
         _wait(lambda: _listens(job) and _listens(artifacts), jobs, path)
         yield cluster
+
+
+def _unsent(classpath: str, folder: Path) -> str:
+    """The same jars, copied into a folder from which Beam's job server sends none with a job.
+
+    It would send all of its own class path, some 150 MB in 160 jars, through Flink's REST service to the job manager
+    and from there to the task managers, and each job's classes would be loaded and compiled anew: some 20 s a job.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    return os.pathsep.join(shutil.copy(jar, folder) for jar in classpath.split(os.pathsep))
+
+
+def _runner_jars(classpath: str) -> list[str]:
+    """Of the job server's jars those that the cluster needs: all but Flink's own, and loggers."""
+    jars = classpath.split(os.pathsep)
+    return [jar for jar in jars if not os.path.basename(jar).startswith(("flink-", "slf4j-"))]
 
 
 def _python_path() -> str:

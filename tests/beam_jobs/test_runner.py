@@ -210,3 +210,16 @@ def test_a_note_of_a_try_that_was_made_good_does_not_stay(tmp_path):
 
     assert run_pipeline(lambda p: p | beam.Create([1]) | beam.Map(second_time), folder=str(tmp_path)) is not None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_told_from_here_is_refused_where_workers_are_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    elsewhere = ["--runner=PortableRunner", "--job_endpoint=127.0.0.1:9"]
+    built = []
+    with pytest.raises(UserError) as refused:
+        run_pipeline(built.append, elsewhere, folder="out")
+    assert refused.value.problem == "out is a path from here, and PortableRunner's workers are elsewhere"
+    assert refused.value.cure == f"write it as {tmp_path}/out"
+    assert built == []
+    # here it is a path like any other
+    assert run_pipeline(lambda pipeline: pipeline | beam.Create([1]), folder="out") == {}

@@ -1,19 +1,63 @@
-"""The pool of Python workers: who may reach it, and whom it ends."""
+"""The pool of Python workers: who may reach it, whom it ends, and that it has processes ready."""
 
 import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import grpc
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
+from beam_jobs.flink import workers
 from beam_jobs.flink.workers import WorkerPool, serve
 
+ASK = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1")
+ASK.control_endpoint.url = "127.0.0.1:9"
+# a worker that does as ours but for its libraries and its work: it writes what it was told into a file of its own
+WORKS = """
+import os, sys, time
+print("a worker's words" * 10_000, flush=True)
+line = sys.stdin.readline()
+if line:
+    open(f"{os.environ['TOLD']}/{os.getpid()}", "w").write(line)
+    while not os.path.exists(f"{os.environ['TOLD']}/{os.getpid()}.end"):
+        time.sleep(0.02)
+"""
 
-def test_it_listens_to_its_own_host_alone() -> None:
+
+def wait(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which workers write."""
+    (tmp_path / "works.py").write_text(WORKS)
+    (tmp_path / "told").mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("TOLD", str(tmp_path / "told"))
+    monkeypatch.setattr(workers, "WORKER", "works")
+    monkeypatch.setattr(workers, "LOOKS_S", 0.05)
+    return tmp_path / "told"
+
+
+@pytest.fixture
+def pool(told: Path) -> Iterator[WorkerPool]:
+    made = WorkerPool()
+    yield made
+    made.close()
+
+
+def test_it_listens_to_its_own_host_alone(pool: WorkerPool) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = serve("127.0.0.1", port)
+    server = serve("127.0.0.1", port, pool)
     try:
         grpc.channel_ready_future(grpc.insecure_channel(f"127.0.0.1:{port}")).result(10)
         stub = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(grpc.insecure_channel(f"127.0.0.1:{port}"))
@@ -24,29 +68,41 @@ def test_it_listens_to_its_own_host_alone() -> None:
         server.stop(0)
 
 
-def test_two_workers_of_one_name_live_on_when_one_is_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Process:
-        def __init__(self, *given: object, **named: object) -> None:
-            started.append(self)
-            self.ended = False
-
-        def poll(self) -> int | None:
-            return 0 if self.ended else None
-
-        def terminate(self) -> None:
-            self.ended = True
-
-        kill = terminate
-
-    started: list[Process] = []
-    monkeypatch.setattr("apache_beam.runners.worker.worker_pool_main.subprocess.Popen", Process)
-    pool = WorkerPool(use_process=True)
-    ask = beam_fn_api_pb2.StartWorkerRequest(worker_id="1-1")
-    pool.StartWorker(ask, None)
-    pool.StartWorker(ask, None)
-    assert len(pool._worker_processes) == len(started) == 2
+def test_two_workers_of_one_name_live_on_when_one_is_to_stop(pool: WorkerPool, told: Path) -> None:
+    assert not pool.StartWorker(ASK, None).error
+    assert not pool.StartWorker(ASK, None).error
+    wait(lambda: len(list(told.iterdir())) == 2)  # though each has printed more than a pipe holds
+    assert {path.read_text() for path in told.iterdir()} == {'["127.0.0.1:9", "1-1"]\n'}
     pool.StopWorker(beam_fn_api_pb2.StopWorkerRequest(worker_id="1-1"), None)
-    assert not any(one.ended for one in started)
-    started[0].ended = True
-    pool.StartWorker(ask, None)
-    assert len(pool._worker_processes) == 2  # the one that has ended is forgotten
+    assert pool.processes() == (0, 2)
+    first = next(told.iterdir())
+    first.with_suffix(".end").touch()  # its task manager hangs up
+    wait(lambda: pool.processes() == (0, 1))
+
+
+def test_processes_wait_and_those_that_end_are_replaced(told: Path) -> None:
+    pool = WorkerPool(ready=2)
+    try:
+        wait(lambda: pool.processes() == (2, 0))
+        waiting = {process.pid for process in pool._waiting}
+        for _ in range(2):
+            pool.StartWorker(ASK, None)
+        wait(lambda: {int(path.name) for path in told.iterdir()} == waiting)
+        time.sleep(0.3)
+        assert pool.processes() == (0, 2)  # none is started while they work
+        for pid in waiting:
+            (told / f"{pid}.end").touch()
+        wait(lambda: pool.processes() == (2, 0))
+        assert not waiting & {process.pid for process in pool._waiting}
+        pool.StartWorker(ASK, None)
+        pool.StartWorker(ASK, None)
+        pool.StartWorker(ASK, None)  # more than are ready
+        wait(lambda: pool.processes() == (0, 3))
+    finally:
+        pool.close()
+    assert pool.processes() == (0, 0)
+
+
+def test_a_process_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert "FileNotFoundError" in WorkerPool().StartWorker(ASK, None).error
