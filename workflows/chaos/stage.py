@@ -71,12 +71,17 @@ class Stage:
 
     def _run_clean(self, subject: Subject) -> Clean:
         out = self.new_folder()
-        ended = self._run(subject, out, code=0)
+        ended = self.finished(subject, out)
         found = Clean(ended.seconds, subject.kept(out), subject.outputs(out), subject.records(out), files_of(out))
         self.forget(out)
         return found
 
-    def _run(self, subject: Subject, out: Path, faults: Mapping[str, Any] | None = None, *, code: int) -> Ended:
+    def finished(self, subject: Subject, out: Path, faults: Mapping[str, Any] | None = None, *, code: int = 0) -> Ended:
+        """Runs a job once.
+
+        Raises:
+            RuntimeError: it ends with another code.
+        """
         ended = run(subject.words(out), faults)
         if ended.code != code:
             raise RuntimeError(f"{subject.name} ends with {ended.exit} where {code} is due: {ended.told}")
@@ -91,7 +96,7 @@ class Stage:
         folder = self.folder / name
         if not folder.exists():
             out = self.new_folder()
-            self._run(subject, out, faults, code=code)
+            self.finished(subject, out, faults, code=code)
             out.rename(folder)
         return folder
 
