@@ -133,7 +133,7 @@ SYSTEMS: dict[str, System] = {
                     "small",
                     "gin/composition/small.gin",
                     "the table, scenes, captions, guided digits, three seeds",
-                    "90",
+                    "60",
                 ),
                 Experiment("paper", "gin/composition/paper.gin", "the notebook's 2D sizes", "a day"),
             ),
