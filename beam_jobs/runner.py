@@ -16,7 +16,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
@@ -28,6 +28,7 @@ from shammie.arguments import Parser
 from shammie.errors import UserError, one_line, unknown
 from shammie.files import is_local, join, read_bytes
 
+ELSEWHERE = ("portable", "flink", "spark", "dataflow")
 IN_PROCESS = ("directrunner", "direct", "fnapirunner", "fnapi", "")  # Beam takes short and lower-case names too
 # built from two names, so that the source lines within a stack trace do not match
 _OPEN, _CLOSE = "⟦", "⟧"
@@ -61,6 +62,23 @@ def pipeline_options(flags: Sequence[str] = (), own: Sequence[str] = ()) -> Pipe
     parser.parse_known_args(list(flags))  # Beam's own parser would print its usage
     options = PipelineOptions(list(flags))
     _check_runner(options.view_as(StandardOptions).runner or "")
+    return options
+
+
+def job_options(flags: Sequence[str], paths: Sequence[str]) -> PipelineOptions:
+    """Beam's options for a job whose workers reach some paths, before any of its work is done.
+
+    Raises:
+        UserError: as `pipeline_options`; or workers are elsewhere, and a path leads from this process's own folder.
+    """
+    options = pipeline_options(flags)
+    runner = options.view_as(StandardOptions).runner or ""
+    where = (options.view_as(PortableOptions).environment_type or "").upper()
+    if runner.split(".")[-1].removesuffix("Runner").lower() in ELSEWHERE and where != "LOOPBACK":
+        for path in paths:
+            if is_local(path) and not os.path.isabs(path):
+                cure = f"write it as {os.path.abspath(path)}"
+                raise UserError(f"{path} leads from this folder, and {runner}'s workers are elsewhere", cure)
     return options
 
 
@@ -138,15 +156,11 @@ def run_pipeline(
         The counters: name to count.
 
     Raises:
-        UserError: a worker stopped for a reason that a person can mend (see `for_the_driver`), or was killed; or the
-            folder is told from this process's current one, which workers elsewhere do not have.
+        UserError: a worker stopped for a reason that a person can mend (see `for_the_driver`), or was killed.
         KeyboardInterrupt: a person stopped it; Beam wraps that where it hits an element's work.
     """
     options = pipeline_options(flags)
     runner = runner_of(options)
-    if isinstance(runner, str) and folder and is_local(folder) and not os.path.isabs(folder):
-        whole = os.path.abspath(folder)
-        raise UserError(f"{folder} is a path from here, and {runner}'s workers are elsewhere", f"write it as {whole}")
     try:
         pipeline = beam.Pipeline(runner=runner, options=options)
     except ImportError as error:  # such as Dataflow's, which needs an extra of Beam's

@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam.pvalue import PCollection
 
 from beam_jobs import storage
-from beam_jobs.runner import one_worker, pipeline_options, run_pipeline
+from beam_jobs.runner import job_options, one_worker, run_pipeline
 from beam_jobs.sharded import Shards
 from shammie.files import is_local, join
 from shammie.lock import LOCK, holding
@@ -45,7 +45,7 @@ def run_sharded(
     Raises:
         UserError: see `Shards.start` and `Shards.finish`, and whatever a worker marks for people.
     """
-    pipeline_options(beam_flags)  # a wrong flag shows before any work is done
+    job_options(beam_flags, [shards.output])  # what is wrong with them shows before any work is done
     storage.make_directory(shards.output)
     with held(shards.output):
         manifest = shards.start(config, overwrite=overwrite)

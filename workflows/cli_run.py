@@ -81,7 +81,10 @@ def _steps(arguments: argparse.Namespace) -> tuple[list[dag.Step], str]:
     gin_config.parse(gin_files, bindings, modules=[system.module])
     module = import_module(system.module)
     steps = gin_config.call(module.steps, input=tuple(arguments.input), beam_flags=tuple(arguments.beam_flags))
-    return steps, arguments.out or os.path.join("out", system.name)
+    out = arguments.out or os.path.join("out", system.name)
+    if arguments.beam_flags and files.is_local(out):
+        out = os.path.abspath(out)  # workers elsewhere have another folder than this process
+    return steps, out
 
 
 def show_plan(arguments: argparse.Namespace) -> None:

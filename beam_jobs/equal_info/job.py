@@ -9,11 +9,11 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import AsList, PCollection
 
-from beam_jobs import storage
+from beam_jobs import storage, tfds
 from beam_jobs.equal_info import dataset
 from beam_jobs.equal_info.config import JobConfig, JobResult, dataset_config
 from beam_jobs.equal_info.transforms import EncodeUnit, WriteShard, codec_of
-from beam_jobs.runner import one_worker, pipeline_options, run_pipeline
+from beam_jobs.runner import job_options, one_worker, run_pipeline
 from beam_jobs.units import Plan, find_sources, plan_units
 from beam_jobs.work import Work, other_job
 from models.equal_info.load import AnyCodec, artefact_of_word
@@ -42,7 +42,8 @@ def run(config: JobConfig, beam_flags: Sequence[str] = ()) -> JobResult:
         OSError: the output cannot be written.
     """
     started = time.monotonic()
-    pipeline_options(beam_flags)  # a wrong flag shows before any work is done
+    texts = [pattern for pattern in config.input if not tfds.is_name(pattern)]
+    job_options(beam_flags, [config.output, *texts])  # what is wrong with them shows before any work is done
     codec, artefact = load_codec(config.codec)
     plan = plan_of(config)
     dataset.claim(config.output)

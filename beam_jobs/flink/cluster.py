@@ -110,8 +110,11 @@ def standing(folder: str, *, task_managers: int = 2, slots: int = 1) -> Iterator
     """
     path = Path(folder).resolve()
     (path / "tmp").mkdir(parents=True, exist_ok=True)
-    program, flink, server = java(), flink_classpath(), _unsent(job_server_classpath(), path / UNSENT)
-    cluster_jars = os.pathsep.join([flink, *_runner_jars(server)])
+    program, flink, server = java(), flink_classpath(), job_server_classpath()
+    cluster_jars = flink
+    if os.pathsep in server:  # the one jar of all holds Flink's classes too, so that it goes with each job
+        server = _unsent(server, path / UNSENT)
+        cluster_jars = os.pathsep.join([flink, *_runner_jars(server)])
     rpc, rest, job, artifacts, expansion, pool = _free_ports(6)
     config = CONFIG.format(host=HOST, rpc=rpc, rest=rest, slots=slots, folder=path)
     (path / "config.yaml").write_text(config)
@@ -120,9 +123,7 @@ def standing(folder: str, *, task_managers: int = 2, slots: int = 1) -> Iterator
     opens += [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in OPENS]
     opens += ["--add-opens=java.base/sun.nio.ch=ALL-UNNAMED", f"-Dlog4j.configurationFile={path}/log4j.properties"]
     web, entry = f"http://{HOST}:{rest}", "org.apache.flink.runtime"
-    # the environment as it is, with this interpreter as `python`, which is what Beam's pool starts
-    paths = [os.path.dirname(sys.executable), os.environ.get("PATH", "")]
-    environment = {**os.environ, "PATH": os.pathsep.join(paths), "PYTHONPATH": _python_path()}
+    environment = {**os.environ, "PYTHONPATH": _python_path()}
     with ExitStack() as stack:
 
         def start(name: str, *command: str) -> subprocess.Popen[bytes]:
@@ -143,7 +144,8 @@ def standing(folder: str, *, task_managers: int = 2, slots: int = 1) -> Iterator
             *(f"{entry}.entrypoint.StandaloneSessionClusterEntrypoint", "--configDir", str(path)),
             *("--executionMode", "cluster"),
         )
-        asked = (f"--service_port={pool}", f"--host={HOST}", f"--ready={task_managers}")
+        ready = 2 * task_managers  # a job's own workers, and those that linger of the job before
+        asked = (f"--service_port={pool}", f"--host={HOST}", f"--ready={ready}")
         workers = start("workers", sys.executable, "-m", "beam_jobs.flink.workers", *asked)
         jobs = start(
             "job_server",
@@ -177,13 +179,18 @@ def standing(folder: str, *, task_managers: int = 2, slots: int = 1) -> Iterator
 
 
 def _unsent(classpath: str, folder: Path) -> str:
-    """The same jars, copied into a folder from which Beam's job server sends none with a job.
+    """The same jars, in a folder from which Beam's job server sends none with a job.
 
     It would send all of its own class path, some 150 MB in 160 jars, through Flink's REST service to the job manager
     and from there to the task managers, and each job's classes would be loaded and compiled anew: some 20 s a job.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return os.pathsep.join(shutil.copy(jar, folder) for jar in classpath.split(os.pathsep))
+    for jar in classpath.split(os.pathsep):
+        try:
+            os.link(jar, folder / os.path.basename(jar))  # Beam would follow a symbolic one
+        except OSError:  # another disk
+            shutil.copy(jar, folder)
+    return os.pathsep.join(str(folder / os.path.basename(jar)) for jar in classpath.split(os.pathsep))
 
 
 def _runner_jars(classpath: str) -> list[str]:

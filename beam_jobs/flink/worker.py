@@ -1,6 +1,7 @@
 """One Python worker: imports its libraries, is told on a line for whom to work, and works until that hangs up."""
 
 import json
+import signal
 import sys
 from importlib import import_module
 
@@ -10,6 +11,7 @@ LIBRARIES = ("apache_beam.runners.worker.sdk_worker", "numba", "numpy", "pyarrow
 
 def main() -> None:
     """Works for [address of the task manager's control service, the worker's name], JSON on a line of stdin."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the pool, which ends us
     for name in LIBRARIES:
         import_module(name)
     line = sys.stdin.readline()

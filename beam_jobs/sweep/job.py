@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions
 
-from beam_jobs.runner import one_worker, pipeline_options, run_pipeline
+from beam_jobs.runner import job_options, one_worker, run_pipeline
 from beam_jobs.sharded_job import held, watched
 from beam_jobs.sweep.cells import Cell, cells_of
 from beam_jobs.sweep.kinds import Config, load_kind
@@ -88,7 +88,7 @@ def run_sweep(
             process holds the store, or too many cells failed (the others are kept).
     """
     start = time.monotonic()
-    options = pipeline_options(beam_flags)  # a wrong flag shows before any work is done
+    options = job_options(beam_flags, [store])  # what is wrong with them shows before any work is done
     loaded = load_kind(kind)
     cells = cells_of(loaded, configs)
     into = Store(store, loaded)

@@ -12,10 +12,12 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from beam_jobs import runner
 from beam_jobs.equal_info.__main__ import main
+from beam_jobs.equal_info.config import JobConfig
 from beam_jobs.equal_info.job import build_pipeline, run
 from beam_jobs.equal_info.transforms import EncodeUnit
 from beam_jobs.runner import (
     for_the_driver,
+    job_options,
     one_worker,
     pipeline_for_tests,
     pipeline_options,
@@ -24,6 +26,9 @@ from beam_jobs.runner import (
     with_files,
     worker_processes,
 )
+from beam_jobs.sharded import Shards
+from beam_jobs.sharded_job import run_sharded
+from beam_jobs.sweep.job import run_sweep
 from beam_jobs.work import Work
 from shammie.errors import UserError
 
@@ -212,14 +217,28 @@ def test_a_note_of_a_try_that_was_made_good_does_not_stay(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_told_from_here_is_refused_where_workers_are_elsewhere(tmp_path, monkeypatch):
+@pytest.mark.parametrize("runner", ["PortableRunner", "apache_beam.runners.portability.flink_runner.FlinkRunner"])
+def test_a_path_from_here_is_refused_where_workers_are_elsewhere(runner, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    elsewhere = ["--runner=PortableRunner", "--job_endpoint=127.0.0.1:9"]
-    built = []
+    flags = [f"--runner={runner}", "--job_endpoint=127.0.0.1:9", "--environment_type=EXTERNAL"]
     with pytest.raises(UserError) as refused:
-        run_pipeline(built.append, elsewhere, folder="out")
-    assert refused.value.problem == "out is a path from here, and PortableRunner's workers are elsewhere"
+        job_options(flags, ["/data/text.txt", "gs://bucket/text.txt", "out"])
+    assert refused.value.problem == f"out leads from this folder, and {runner}'s workers are elsewhere"
     assert refused.value.cure == f"write it as {tmp_path}/out"
-    assert built == []
-    # here it is a path like any other
-    assert run_pipeline(lambda pipeline: pipeline | beam.Create([1]), folder="out") == {}
+    for here in ([], ["--runner=DirectRunner"], [*flags[:2], "--environment_type=LOOPBACK"]):
+        job_options(here, ["out"])
+
+
+@pytest.mark.parametrize("job", ["equal_info", "sharded", "sweep"])
+def test_jobs_refuse_such_a_path_before_they_write(job, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("text")
+    flags = ["--runner=PortableRunner", "--job_endpoint=127.0.0.1:9", "--environment_type=EXTERNAL"]
+    jobs = {
+        "equal_info": lambda: run(JobConfig((str(tmp_path / "text.txt"),), "out"), flags),
+        "sharded": lambda: run_sharded(Shards("out", "x", 1), {}, lambda numbers: numbers, flags, what="job"),
+        "sweep": lambda: run_sweep("out", "beam_jobs.trainability.cells:TILES", [], flags, what="sweep"),
+    }
+    with pytest.raises(UserError, match="out leads from this folder"):
+        jobs[job]()
+    assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]

@@ -92,8 +92,9 @@ def _play(arguments, chosen: Sequence[str], folder: Path) -> int:
         for job in costly:
             try:
                 overheads.append(measured(stage, job))
-            except RuntimeError as error:  # the table is still wanted
-                rows.append(Row("cost of a resume", job, "", verdict=FAILED, why=str(error)))
+            except Exception as error:  # the table is still wanted
+                why = f"{type(error).__name__}: {error}"
+                rows.append(Row("cost of a resume", job, "", verdict=FAILED, why=why))
             progress.advance(note=f"overhead of {job}")
     failed, skipped = (sum(row.verdict == verdict for row in rows) for verdict in (FAILED, SKIPPED))
     notes = [f"{len(rows)} faults: {failed} failed, {skipped} skipped", *map(told, overheads)]

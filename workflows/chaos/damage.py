@@ -11,6 +11,12 @@ from workflows.chaos.stage import Stage
 from workflows.chaos.subjects import checkpoints_in
 
 Change = Callable[[bytes], bytes]
+
+
+def _flipped(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
+
+
 TORN: dict[str, Change] = {
     "empty": lambda data: b"",
     "its first byte": lambda data: data[:1],
@@ -24,9 +30,7 @@ TORN: dict[str, Change] = {
 HOW: dict[str, Change] = {
     "cut in half": lambda data: data[: len(data) // 2],
     "emptied": lambda data: b"",
-    "a bit flipped": lambda data: (
-        data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 4]) + data[len(data) // 2 + 1 :]
-    ),
+    "a bit flipped": lambda data: _flipped(data, len(data) // 2),
 }
 CHECKPOINT = (  # how, and which file of the newest checkpoint; "" for the largest, "*" for that of all checkpoints
     ("cut in half", ""),
@@ -37,10 +41,6 @@ CHECKPOINT = (  # how, and which file of the newest checkpoint; "" for the large
     ("a bit flipped", "checksums.json"),
     ("cut in half", "*"),
 )
-
-
-def _flipped(data: bytes, at: int) -> bytes:
-    return data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :]
 
 
 def step_json(stage: Stage, how: str, step: str = "dataset") -> Row:

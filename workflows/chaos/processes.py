@@ -1,6 +1,7 @@
 """Commands as processes: started with or without a fault, waited for, and what they said at their end."""
 
 import json
+import os
 import re
 import resource
 import signal
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -63,7 +65,11 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         if self.running():
+            below = children_of(self.pid)
             self.send(signal.SIGKILL)  # which ends a halted process as well
+            for pid in below:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self._process.wait()
         self._said.close()
 
@@ -111,6 +117,7 @@ class Process:
             code = self._process.wait(timeout=left)
         except subprocess.TimeoutExpired:
             self.send(signal.SIGKILL if stop_after is None else signal.SIGTERM)
+            self.wait_until(lambda: False)
             code = self._process.wait()
         seconds, cpu = time.monotonic() - self._started, _cpu_of_children() - self._cpu
         self._said.seek(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from workflows.chaos import processes
 from workflows.chaos.damage import HOW, TORN
 from workflows.chaos.processes import Process, children_of, killed_by_itself, run, words_of
 
@@ -95,8 +96,9 @@ def test_a_halted_process_does_not_outlive_its_context() -> None:
     assert words_of(process.pid) == ""
 
 
-def test_a_process_may_say_more_than_a_pipe_holds() -> None:
+def test_a_process_may_say_more_than_a_pipe_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody reads while a scenario waits for something else."""
+    monkeypatch.setattr(processes, "WAIT_S", 60.0)
     says = "import sys; sys.stderr.write('é' * 1_000_000); sys.stderr.flush()"
     with Process(["timeit", "-n", "1", "-r", "1", says]) as process:
         process.wait_until(lambda: False)
