@@ -8,7 +8,7 @@ from workflows.chaos import flink
 from workflows.chaos.processes import Process, children_of, killed_by_itself, run, words_of
 from workflows.chaos.row import SKIPPED, Fault, Row
 from workflows.chaos.stage import Stage, not_killed, telling
-from workflows.chaos.subjects import rows_of
+from workflows.chaos.subjects import checkpoints_in, rows_of
 
 LIVES = 2.0  # of the preempted trainer, by what it computes: importing and compiling make them more
 DRIVER = {  # job to points: the name of a file that appears, how often before, and whether it has appeared
@@ -87,7 +87,8 @@ def preempted(stage: Stage) -> Row:
     stage.forget(out)
     # longer than two lives; checkpoints are rare, so that only those which a signal asks for help
     steps = max(200, int(rate * stage.interval * LIVES) // 5 * 5)
-    subject, out = trainer(stage.folder, steps=steps, checkpoint_every=steps // 2 // 5 * 5), stage.new_folder()
+    every = steps // 2 // 5 * 5
+    subject, out = trainer(stage.folder, steps=steps, checkpoint_every=every), stage.new_folder()
     subject = replace(subject, name="trainer, long")
     stage.clean(subject, runs=1)
     ends, wrong = [], ""
@@ -105,4 +106,6 @@ def preempted(stage: Stage) -> Row:
         wrong = wrong or "no SIGTERM was answered"
     if stops < 2:
         wrong = wrong or f"only {stops} preemptions: nothing was tried"
-    return stage.resumed(subject, out, Fault("SIGTERM trainer", point, ends, wrong))
+    # the trainer keeps its newest checkpoints, and one that a signal asked for is as good as any
+    asked = tuple(f"checkpoints/{step}/" for step in checkpoints_in(out) if step % every and step != steps)
+    return stage.resumed(subject, out, Fault("SIGTERM trainer", point, ends, wrong, leaves=asked))

@@ -59,6 +59,7 @@ class Fault:
         ends: how the processes that the fault met ended.
         wrong: what is wrong with that already, such as an error that does not say what to do; "" for nothing.
         redone: the share of the work that must be done again; None where nothing was in work.
+        leaves: what the names of files begin with that are there because of it, on purpose.
     """
 
     what: str
@@ -66,6 +67,7 @@ class Fault:
     ends: Sequence[Ended]
     wrong: str = ""
     redone: float = 0.0
+    leaves: tuple[str, ...] = ()
 
 
 def judged(subject: Subject, clean: Clean, out: Path, fault: Fault, resumed: Sequence[Ended]) -> Row:
@@ -86,7 +88,7 @@ def judged(subject: Subject, clean: Clean, out: Path, fault: Fault, resumed: Seq
         outputs, records = subject.outputs(out), subject.records(out)
     except Exception as error:  # whatever is wrong with the files, it is this row's failure
         return Row(**row, verdict=FAILED, why=f"its output cannot be read: {error}")
-    orphans = sorted(files_of(out) - clean.files)
+    orphans = sorted(name for name in files_of(out) - clean.files if not name.startswith(fault.leaves))
     differing = sorted(n for n in {*outputs, *clean.outputs} if outputs.get(n) != clean.outputs.get(n))
     lost, doubled = (clean.records - records).total(), (records - clean.records).total()
     wrong = [

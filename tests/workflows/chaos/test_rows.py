@@ -30,8 +30,8 @@ def judge(tmp_path: Path) -> Callable[..., Row]:
     whole = write(tmp_path / "clean")
     clean = Clean(3.0, 4, hashes_of(whole), lines_of(whole), files_of(whole))
 
-    def make(out: Path, wrong: str = "", end: Ended = GOOD) -> Row:
-        return judged(subject, clean, out, Fault("kill", "half", [KILLED], wrong, 0.25), [end])
+    def make(out: Path, wrong: str = "", end: Ended = GOOD, leaves: tuple[str, ...] = ()) -> Row:
+        return judged(subject, clean, out, Fault("kill", "half", [KILLED], wrong, 0.25, leaves), [end])
 
     return make
 
@@ -52,6 +52,7 @@ def test_whatever_is_wrong_fails(judge, tmp_path: Path) -> None:
     (out / ".lines.txt.tmp-0123abcd").touch()
     orphan = judge(out)
     assert (orphan.verdict, orphan.equal, orphan.orphans) == (FAILED, True, 1)
+    assert (judge(out, leaves=(".lines",)).orphans, judge(out, leaves=("lines",)).orphans) == (0, 1)
     unclear = judge(write(tmp_path / "unclear"), "its error says nothing")
     assert (unclear.verdict, unclear.why) == (FAILED, "its error says nothing")
     stuck = judge(write(tmp_path / "stuck"), "", Ended(2, 1.0, 1.0, "job: no"))
