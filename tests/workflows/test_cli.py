@@ -83,7 +83,8 @@ def test_gin_bindings_and_beam_flags_reach_the_steps(toy: Path, capsys: pytest.C
     (record,) = (toy / "o").glob("report-*/step.json")
     assert json.loads(record.read_text())["config"] == {"flags": ["--runner=X", "--debug"]}
     assert "TIMES = 3" in (toy / "o/config.gin").read_text()
-    capsys.readouterr()
+    # with Beam's flags, steps are told whole paths: workers elsewhere have another folder than this process
+    assert f"report: {toy}/o/report.html" in capsys.readouterr().out
     assert main(["plan", "letters", "--input", "text.txt", "--gin.TIMES=4", "--out", "o"]) == 0
     shown = capsys.readouterr().out
     assert "times 3 → 4" in shown
