@@ -245,7 +245,7 @@ def table(told: Mapping[str, Any]) -> Table:
         notes.append(f"for an input {told['scale']:g} times as large; trainings have the steps that they are set to")
     if unknown_steps:
         notes.append(f"{UNKNOWN}: {unknown_steps} of {told['running_steps']} steps that would run do not say")
-    if told["enough_room"] is False:
+    if cost is not None and told["enough_room"] is False:
         needs = size_words(cost["written_bytes"] + cost["scratch_bytes"])
         free = size_words(told["free_bytes"])
         notes.append(f"WARNING: this needs {needs} of disk, and {told['out']} has {free} free")
