@@ -74,7 +74,7 @@ def job_options(flags: Sequence[str], paths: Sequence[str]) -> PipelineOptions:
     options = pipeline_options(flags)
     runner = options.view_as(StandardOptions).runner or ""
     where = (options.view_as(PortableOptions).environment_type or "").upper()
-    if runner.split(".")[-1].removesuffix("Runner").lower() in ELSEWHERE and where != "LOOPBACK":
+    if runner.split(".")[-1].lower().removesuffix("runner") in ELSEWHERE and where != "LOOPBACK":
         for path in paths:
             if is_local(path) and not os.path.isabs(path):
                 cure = f"write it as {os.path.abspath(path)}"

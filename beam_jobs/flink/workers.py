@@ -22,7 +22,7 @@ from typing import Any
 import grpc
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
 
-from shammie.errors import UserError, one_line
+from shammie.errors import UserError, one_line, run_for_people
 
 WORKER = "beam_jobs.flink.worker"
 LOOKS_S, RESTS_S = 1.0, 30.0
@@ -135,7 +135,7 @@ def serve(host: str, port: int, pool: WorkerPool) -> grpc.Server:
     return server
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Serves until it is stopped: --service_port PORT [--host HOST] [--ready COUNT]."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--service_port", type=int, required=True, help="where to listen")
@@ -148,14 +148,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--ready", type=int, default=0, help="processes to have, with imports done (default: 0)")
     given = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
-    pool = WorkerPool(given.ready)
-    server = serve(given.host, given.service_port, pool)
-    try:
-        threading.Event().wait()
-    finally:
-        server.stop(0)
-        pool.close()
+
+    def work() -> int:
+        pool = WorkerPool(given.ready)
+        try:
+            server = serve(given.host, given.service_port, pool)
+            try:
+                threading.Event().wait()
+            finally:
+                server.stop(0)
+        finally:
+            pool.close()
+        return 0
+
+    return run_for_people(work, debug=False, program="beam_jobs.flink.workers")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

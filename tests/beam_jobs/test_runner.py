@@ -217,7 +217,9 @@ def test_a_note_of_a_try_that_was_made_good_does_not_stay(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("runner", ["PortableRunner", "apache_beam.runners.portability.flink_runner.FlinkRunner"])
+@pytest.mark.parametrize(
+    "runner", ["PortableRunner", "flinkrunner", "Spark", "apache_beam.runners.portability.flink_runner.FlinkRunner"]
+)
 def test_a_path_from_here_is_refused_where_workers_are_elsewhere(runner, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = [f"--runner={runner}", "--job_endpoint=127.0.0.1:9", "--environment_type=EXTERNAL"]

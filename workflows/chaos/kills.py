@@ -9,6 +9,7 @@ from workflows.chaos.processes import Process, children_of, killed_by_itself, ru
 from workflows.chaos.row import SKIPPED, Fault, Row
 from workflows.chaos.stage import Stage, not_killed, telling
 from workflows.chaos.subjects import checkpoints_in, rows_of
+from workflows.train import checksums
 
 LIVES = 2.0  # of the preempted trainer, by what it computes: importing and compiling make them more
 DRIVER = {  # job to points: the name of a file that appears, how often before, and whether it has appeared
@@ -107,5 +108,6 @@ def preempted(stage: Stage) -> Row:
     if stops < 2:
         wrong = wrong or f"only {stops} preemptions: nothing was tried"
     # the trainer keeps its newest checkpoints, and one that a signal asked for is as good as any
-    asked = tuple(f"checkpoints/{step}/" for step in checkpoints_in(out) if step % every and step != steps)
+    extra = [f"checkpoints/{step}" for step in checkpoints_in(out) if step % every and step != steps]
+    asked = tuple(f"{name}/" for name in extra if not checksums.damage(str(out / name)))
     return stage.resumed(subject, out, Fault("SIGTERM trainer", point, ends, wrong, leaves=asked))

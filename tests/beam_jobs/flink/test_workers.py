@@ -63,10 +63,15 @@ def pool(told: Path) -> Iterator[WorkerPool]:
     made.close()
 
 
-def test_it_listens_to_its_own_host_alone(pool: WorkerPool) -> None:
+@pytest.fixture
+def port() -> int:
+    """One at which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+def test_it_listens_to_its_own_host_alone(pool: WorkerPool, port: int) -> None:
     server = serve("127.0.0.1", port, pool)
     try:
         grpc.channel_ready_future(grpc.insecure_channel(f"127.0.0.1:{port}")).result(10)
@@ -131,10 +136,7 @@ def test_workers_that_end_at_their_imports_are_told_and_not_tried_for_ever(
     assert "the pool closes" in pool.StartWorker(ASK, None).error
 
 
-def test_two_pools_do_not_share_an_address(pool: WorkerPool) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+def test_two_pools_do_not_share_an_address(pool: WorkerPool, port: int) -> None:
     server = serve("127.0.0.1", port, pool)
     try:
         with pytest.raises(UserError, match=f"no pool can listen at 127.0.0.1:{port}"):
